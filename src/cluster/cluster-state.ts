@@ -1,0 +1,85 @@
+import { type NodeId, type ServiceKey, serviceKey, type TaskId } from "../kernel/index.ts";
+import type { ServiceSpec, TaskTemplate } from "../spec/index.ts";
+import type { Task } from "./task.ts";
+
+/** A machine that was admitted. Its liveness and capacity are observed, not here. */
+export type ClusterNode = {
+  readonly id: NodeId;
+  /** Unique in the cluster; the host name by default. */
+  readonly name: string;
+  /** Where other nodes and clients reach its one port: `host:port`. */
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly eligibility: "active" | "drain";
+  readonly admittedAtMs: number;
+};
+
+/** How far the roll-out of the newest revision has come, when it was stopped by failures. */
+export type RolloutState = "normal" | "paused" | "rolled_back";
+
+export type Service = {
+  readonly spec: ServiceSpec;
+  /** Counts up when the template changes; scaling keeps it. */
+  readonly revision: number;
+  /** Log index of the last change to this service: what `expectedVersion` compares. */
+  readonly version: number;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly rollout: RolloutState;
+  /** Templates by revision, kept while a task of that revision exists, and the one before. */
+  readonly templates: ReadonlyMap<number, TaskTemplate>;
+};
+
+/** A secret that admits machines, or lets a client use the API. Only its hash is stored. */
+export type Token = {
+  readonly id: string;
+  readonly role: "node" | "admin";
+  /** SHA-256 of the secret, hex. */
+  readonly secretHash: string;
+  readonly expiresAtMs: number;
+  /** Machines it may still admit; absent means without limit. */
+  readonly usesLeft?: number;
+  readonly createdAtMs: number;
+};
+
+/** Everything that the cluster agreed on. The same on every node at the same log index. */
+export type ClusterState = {
+  /** Index of the last applied log entry. */
+  readonly index: number;
+  /** Random name given at bootstrap; empty before the first entry. */
+  readonly clusterId: string;
+  readonly nodes: ReadonlyMap<NodeId, ClusterNode>;
+  readonly services: ReadonlyMap<ServiceKey, Service>;
+  readonly tasks: ReadonlyMap<TaskId, Task>;
+  readonly tokens: ReadonlyMap<string, Token>;
+};
+
+export const emptyClusterState: ClusterState = {
+  index: 0,
+  clusterId: "",
+  nodes: new Map(),
+  services: new Map(),
+  tasks: new Map(),
+  tokens: new Map(),
+};
+
+export function keyOf(spec: ServiceSpec): ServiceKey {
+  return serviceKey(spec.namespace, spec.name);
+}
+
+/** The tasks of one service, ordered by slot, then id. */
+export function tasksOf(state: ClusterState, service: ServiceKey): readonly Task[] {
+  const tasks: Task[] = [];
+  for (const task of state.tasks.values()) if (task.service === service) tasks.push(task);
+  return tasks.sort((a, b) => a.slot - b.slot || compareText(a.id, b.id));
+}
+
+/** The template that a task was created from. */
+export function templateOf(state: ClusterState, task: Task): TaskTemplate | undefined {
+  return state.services.get(task.service)?.templates.get(task.revision);
+}
+
+/** Orders by code unit, the same on every machine (unlike `localeCompare`). */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,65 @@
+import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
+import type { ServiceSpec } from "../spec/index.ts";
+import type { ClusterNode, RolloutState, Token } from "./cluster-state.ts";
+import type { Task } from "./task.ts";
+
+/**
+ * The only ways to change the agreed state. A command carries what `apply` must not look
+ * up itself: ids, the proposer's clock, and the versions that it was made from.
+ */
+export type Command =
+  | { readonly kind: "bootstrap"; readonly clusterId: string; readonly node: ClusterNode }
+  /** A new machine, or one that returned with another address, name or labels. */
+  | {
+      readonly kind: "admit_node";
+      readonly node: ClusterNode;
+      /** The token that let it in; one use is taken from it. Absent: it was a member already. */
+      readonly tokenId?: string;
+      readonly nowMs: number;
+    }
+  | {
+      readonly kind: "set_eligibility";
+      readonly nodeId: NodeId;
+      readonly eligibility: "active" | "drain";
+    }
+  | { readonly kind: "remove_node"; readonly nodeId: NodeId }
+  | { readonly kind: "put_token"; readonly token: Token }
+  | { readonly kind: "revoke_token"; readonly tokenId: string }
+  /** The services of one file, all or none. Others of the namespace stay as they are. */
+  | {
+      readonly kind: "put_services";
+      readonly specs: readonly ServiceSpec[];
+      readonly nowMs: number;
+    }
+  | {
+      readonly kind: "scale_service";
+      readonly service: ServiceKey;
+      readonly replicas: number;
+      readonly nowMs: number;
+    }
+  | { readonly kind: "remove_services"; readonly services: readonly ServiceKey[] }
+  /** The scheduler's decisions. Rejected as stale when a named service has changed since. */
+  | {
+      readonly kind: "update_tasks";
+      /** `version` of each service that the plan looked at. */
+      readonly basedOn: Readonly<Record<string, number>>;
+      readonly create: readonly Task[];
+      readonly stop: readonly { readonly id: TaskId; readonly reason: string }[];
+      /** Ended or orphaned tasks that nobody needs to remember. */
+      readonly forget: readonly TaskId[];
+      readonly rollouts: readonly { readonly service: ServiceKey; readonly state: RolloutState }[];
+    };
+
+/** What came of a command. A rejection changed nothing. */
+export type Outcome =
+  | { readonly kind: "accepted"; readonly index: number }
+  | { readonly kind: "rejected"; readonly code: RejectionCode; readonly message: string };
+
+export type RejectionCode =
+  | "not_found"
+  | "conflict"
+  | "stale"
+  | "token_invalid"
+  | "name_taken"
+  | "port_taken"
+  | "invalid";

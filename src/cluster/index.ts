@@ -1,0 +1,35 @@
+/** The facts: what the cluster agreed on, how commands change it, and what nodes report. */
+export {
+  type ClusterNode,
+  type ClusterState,
+  compareText,
+  emptyClusterState,
+  keyOf,
+  type RolloutState,
+  type Service,
+  type Token,
+  tasksOf,
+  templateOf,
+} from "./cluster-state.ts";
+export type { Command, Outcome, RejectionCode } from "./command.ts";
+export {
+  type Member,
+  type MemberStatus,
+  memberStatus,
+  type NodeReport,
+  noObservations,
+  type Observations,
+  statusOf,
+} from "./observations.ts";
+export type { CommandLog, LogStatus, LogStatusCell, StateMachine } from "./ports.ts";
+export {
+  type BoundHostPort,
+  isFinal,
+  isServing,
+  phaseOrder,
+  type Task,
+  type TaskEndpoint,
+  type TaskHealth,
+  type TaskPhase,
+  type TaskStatus,
+} from "./task.ts";

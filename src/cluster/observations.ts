@@ -1,0 +1,47 @@
+import type { NodeId, TaskId } from "../kernel/index.ts";
+import type { TaskStatus } from "./task.ts";
+
+/** What a node says of itself. Only that node writes it; `(epoch, version)` orders its versions. */
+export type NodeReport = {
+  readonly nodeId: NodeId;
+  readonly skeinVersion: string;
+  readonly runtime: "docker" | "process" | "memory";
+  readonly runtimeVersion: string;
+  readonly platform: { readonly os: string; readonly arch: string };
+  /** What the machine has. */
+  readonly capacity: { readonly cpuMillis: number; readonly memoryBytes: number };
+  readonly httpPort: number;
+  /** State index whose routes this node's proxy has confirmed. */
+  readonly routesIndex: number;
+  readonly appliedIndex: number;
+  readonly tasks: readonly TaskStatus[];
+};
+
+/** As in SWIM. `failed` is what starts the leader's replacement; `suspect` only stops traffic. */
+export type MemberStatus = "alive" | "suspect" | "failed" | "left";
+
+export type Member = {
+  readonly status: MemberStatus;
+  /** When this node learnt of the present status; this node's wall clock, ms. */
+  readonly sinceMs: number;
+};
+
+/** One node's own latest view of all others and of itself. */
+export type Observations = {
+  readonly members: ReadonlyMap<NodeId, Member>;
+  readonly reports: ReadonlyMap<NodeId, NodeReport>;
+};
+
+export const noObservations: Observations = { members: new Map(), reports: new Map() };
+
+/** The status of one task as its node last reported it. */
+export function statusOf(
+  observations: Observations,
+  task: { readonly id: TaskId; readonly nodeId: NodeId },
+): TaskStatus | undefined {
+  return observations.reports.get(task.nodeId)?.tasks.find((each) => each.taskId === task.id);
+}
+
+export function memberStatus(observations: Observations, node: NodeId): MemberStatus {
+  return observations.members.get(node)?.status ?? "failed";
+}

@@ -1,0 +1,34 @@
+import type { Clock } from "./clock.ts";
+
+/**
+ * A remembered nudge: "something changed". Any number of wake-ups before a `wait`
+ * count as one, and one that comes before the wait is not lost.
+ */
+export class Wakeup {
+  #isPending = false;
+  #resolve: (() => void) | undefined;
+
+  wake(): void {
+    this.#isPending = true;
+    this.#resolve?.();
+  }
+
+  reset(): void {
+    this.#isPending = false;
+  }
+
+  /** Resolves at the next wake-up, or after `atMostMs`, or when `signal` aborts. Never rejects. */
+  async wait(
+    clock: Clock,
+    { atMostMs, signal }: { readonly atMostMs: number; readonly signal: AbortSignal },
+  ): Promise<void> {
+    if (this.#isPending || signal.aborted) return;
+    const done = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#resolve = resolve;
+    const either = AbortSignal.any([signal, done.signal]);
+    await Promise.race([promise, clock.sleep(atMostMs, { signal: either }).catch(() => undefined)]);
+    done.abort();
+    this.#resolve = undefined;
+  }
+}

@@ -1,0 +1,57 @@
+import type { NodeId, ReadableCell } from "../kernel/index.ts";
+
+/**
+ * Everything that daemons say to each other: requests, long-lived streams of frames, and
+ * topics that reach all. Only admitted members are on it; `from` is authenticated.
+ */
+export interface PeerNetwork extends AsyncDisposable {
+  readonly self: NodeId;
+  /** Members with an open connection, this node not included. */
+  readonly connected: ReadableCell<ReadonlySet<NodeId>>;
+
+  /**
+   * One answer to one request, each at most 1 MiB.
+   * @throws NetworkError `unreachable`, `timed_out`, `refused` (with the peer's code and message).
+   */
+  request(
+    to: NodeId,
+    protocol: string,
+    body: Uint8Array,
+    options: { readonly signal: AbortSignal },
+  ): Promise<Uint8Array>;
+  /** Answers requests; a `CodedError` that it throws reaches the asker as `refused`. */
+  handle(
+    protocol: string,
+    handler: (
+      from: NodeId,
+      body: Uint8Array,
+      options: { readonly signal: AbortSignal },
+    ) => Promise<Uint8Array>,
+  ): void;
+
+  openStream(
+    to: NodeId,
+    protocol: string,
+    options: { readonly signal: AbortSignal },
+  ): Promise<PeerStream>;
+  /** The stream is the handler's to close; it is aborted when the handler rejects. */
+  handleStream(
+    protocol: string,
+    handler: (from: NodeId, stream: PeerStream) => Promise<void>,
+  ): void;
+
+  /** To every member that is connected, directly or through others; at most 16 KiB. No guarantee. */
+  publish(topic: string, body: Uint8Array): Promise<void>;
+  /** `from` is the author, also when another member relayed the message. */
+  subscribe(topic: string, listener: (from: NodeId, body: Uint8Array) => void): void;
+}
+
+/** A two-way stream of frames, each at most 4 MiB. */
+export interface PeerStream {
+  /** Resolves when there is room for more. */
+  send(frame: Uint8Array, options: { readonly signal: AbortSignal }): Promise<void>;
+  /** Ends when the other side closes; throws NetworkError when the stream breaks. */
+  frames(): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+  abort(reason: Error): void;
+}

@@ -1,0 +1,19 @@
+/**
+ * What a user writes: a Compose file becomes validated {@link ServiceSpec}s, or a list of
+ * problems with file, line and column.
+ */
+export type {
+  Amounts,
+  HealthCheckSpec,
+  IngressRule,
+  Manifest,
+  ManifestProblem,
+  MountSpec,
+  ParsedManifest,
+  PortSpec,
+  Position,
+  RolloutSpec,
+  ServiceSpec,
+  TaskTemplate,
+} from "./service-spec.ts";
+export { serviceSpecSchema, taskTemplateSchema } from "./service-spec.ts";

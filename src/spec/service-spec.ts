@@ -1,0 +1,165 @@
+import { z } from "zod";
+
+/**
+ * The one internal form of a service. Compose files, the API and the command line all
+ * compile to it, and the cluster stores it. Every default is already filled in.
+ */
+
+/** A command line as the engine takes it: no shell in between. */
+const argv = z.array(z.string());
+
+const stringMap = z.record(z.string(), z.string());
+
+/** Amounts of a machine. `undefined` in a limit means unlimited; in a reservation, none. */
+const amounts = z.strictObject({
+  cpuMillis: z.number().int().positive().optional(),
+  memoryBytes: z.number().int().positive().optional(),
+});
+
+const healthCheckSpec = z.strictObject({
+  test: z.discriminatedUnion("kind", [
+    /** Run inside the container; exit status 0 is healthy. */
+    z.strictObject({ kind: z.literal("command"), argv }),
+    /** Asked by the daemon; any status from 200 to 399 is healthy. */
+    z.strictObject({ kind: z.literal("http"), port: z.number().int(), path: z.string() }),
+    /** Connected by the daemon. */
+    z.strictObject({ kind: z.literal("tcp"), port: z.number().int() }),
+  ]),
+  intervalMs: z.number().int().positive(),
+  timeoutMs: z.number().int().positive(),
+  retries: z.number().int().positive(),
+  startPeriodMs: z.number().int().nonnegative(),
+  startIntervalMs: z.number().int().positive(),
+});
+
+/**
+ * - `ingress`: `published` answers on every node of the cluster and is balanced.
+ * - `host`: `published` is bound on the node that runs the task, or a free port when absent.
+ */
+const portSpec = z.strictObject({
+  target: z.number().int().min(1).max(65_535),
+  published: z.number().int().min(1).max(65_535).optional(),
+  protocol: z.enum(["tcp", "udp"]),
+  mode: z.enum(["ingress", "host"]),
+  /** What travels: `auto` looks at the first bytes of each connection. */
+  appProtocol: z.enum(["auto", "http", "tcp"]),
+});
+
+const mountSpec = z.strictObject({
+  kind: z.enum(["bind", "volume", "tmpfs"]),
+  source: z.string().optional(),
+  target: z.string(),
+  readOnly: z.boolean(),
+});
+
+/** What makes a container: when this differs, a new revision rolls out. */
+export const taskTemplateSchema = z.strictObject({
+  image: z.string().min(1),
+  entrypoint: argv.optional(),
+  command: argv.optional(),
+  environment: stringMap,
+  workingDirectory: z.string().optional(),
+  user: z.string().optional(),
+  hostname: z.string().optional(),
+  /** Labels of the container (Compose `labels`), not of the service. */
+  labels: stringMap,
+  /** Container ports that the proxy or other services may reach. */
+  exposedPorts: z.array(z.number().int().min(1).max(65_535)),
+  hostPorts: z.array(portSpec),
+  mounts: z.array(mountSpec),
+  init: z.boolean(),
+  readOnlyRoot: z.boolean(),
+  capAdd: z.array(z.string()),
+  capDrop: z.array(z.string()),
+  healthCheck: healthCheckSpec.optional(),
+  limits: amounts,
+  reservations: amounts,
+  restart: z.strictObject({
+    condition: z.enum(["none", "on-failure", "any"]),
+    delayMs: z.number().int().nonnegative(),
+    maxAttempts: z.number().int().nonnegative().optional(),
+    windowMs: z.number().int().nonnegative(),
+  }),
+  stopSignal: z.string().optional(),
+  stopGracePeriodMs: z.number().int().nonnegative(),
+});
+
+const rolloutSpec = z.strictObject({
+  /** How many tasks are replaced at a time; 0 means all at once. */
+  parallelism: z.number().int().nonnegative(),
+  delayMs: z.number().int().nonnegative(),
+  order: z.enum(["start-first", "stop-first"]),
+  /** How long a new task must stay healthy before it counts. */
+  monitorMs: z.number().int().nonnegative(),
+  failureAction: z.enum(["pause", "continue", "rollback"]),
+  maxFailureRatio: z.number().min(0).max(1),
+});
+
+/** One `host[/path] -> port` rule of `x-ingress`, served on every node's HTTP port. */
+const ingressRuleSpec = z.strictObject({
+  /** Lower-case host name; a leading `*.` matches exactly one label. */
+  host: z.string(),
+  /** Path prefix, always starting with `/`. */
+  path: z.string(),
+  port: z.number().int().min(1).max(65_535),
+});
+
+export const serviceSpecSchema = z.strictObject({
+  namespace: z.string(),
+  name: z.string(),
+  /** Labels of the service itself (Compose `deploy.labels`); changing them restarts nothing. */
+  labels: stringMap,
+  mode: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("replicated"), replicas: z.number().int().nonnegative() }),
+    z.strictObject({ kind: z.literal("global") }),
+  ]),
+  template: taskTemplateSchema,
+  /** Published on every node by the proxy. */
+  ports: z.array(portSpec),
+  ingress: z.array(ingressRuleSpec),
+  update: rolloutSpec,
+  placement: z.strictObject({
+    constraints: z.array(
+      z.strictObject({
+        /** `node.id`, `node.hostname`, `node.platform.os|arch`, `node.labels.<name>`. */
+        key: z.string(),
+        operator: z.enum(["==", "!="]),
+        value: z.string(),
+      }),
+    ),
+    maxReplicasPerNode: z.number().int().positive().optional(),
+  }),
+});
+
+export type Amounts = z.infer<typeof amounts>;
+export type HealthCheckSpec = z.infer<typeof healthCheckSpec>;
+export type PortSpec = z.infer<typeof portSpec>;
+export type MountSpec = z.infer<typeof mountSpec>;
+export type TaskTemplate = z.infer<typeof taskTemplateSchema>;
+export type RolloutSpec = z.infer<typeof rolloutSpec>;
+export type IngressRule = z.infer<typeof ingressRuleSpec>;
+export type ServiceSpec = z.infer<typeof serviceSpecSchema>;
+
+/** A parsed file: one namespace (the Compose project) and its services. */
+export type Manifest = {
+  readonly namespace: string;
+  readonly services: readonly ServiceSpec[];
+};
+
+/** Where something stands in a file. Lines and columns count from 1. */
+export type Position = { readonly file: string; readonly line: number; readonly column: number };
+
+/** One thing wrong with a manifest: a full sentence, with the nearest valid key where there is one. */
+export type ManifestProblem = {
+  readonly position: Position;
+  readonly message: string;
+  readonly hint?: string;
+};
+
+export type ParsedManifest =
+  | {
+      readonly kind: "valid";
+      readonly manifest: Manifest;
+      readonly ignored: readonly ManifestProblem[];
+    }
+  | { readonly kind: "invalid"; readonly problems: readonly ManifestProblem[] };
