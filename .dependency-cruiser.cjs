@@ -11,7 +11,7 @@ const mayImport = {
   agent: ["kernel", "spec", "cluster", "runtime"],
   proxy: ["kernel", "spec", "cluster"],
   api: ["kernel", "spec", "cluster"],
-  cli: ["kernel", "spec", "cluster", "api"],
+  cli: ["kernel", "network", "spec", "cluster", "api"],
   daemon: [
     "kernel",
     "network",

@@ -1,4 +1,6 @@
 /** The facts: what the cluster agreed on, how commands change it, and what nodes report. */
+export { apply } from "./apply.ts";
+export { refusalOf } from "./apply-nodes.ts";
 export {
   type ClusterNode,
   type ClusterState,
@@ -11,6 +13,7 @@ export {
   tasksOf,
   templateOf,
 } from "./cluster-state.ts";
+export { ClusterStore } from "./cluster-store.ts";
 export type { Command, Outcome, RejectionCode } from "./command.ts";
 export {
   type Member,
@@ -22,6 +25,8 @@ export {
   statusOf,
 } from "./observations.ts";
 export type { CommandLog, LogStatus, LogStatusCell, StateMachine } from "./ports.ts";
+export { decodeReport, encodeReport } from "./report-codec.ts";
+export { sameValue } from "./same-value.ts";
 export {
   type BoundHostPort,
   isFinal,

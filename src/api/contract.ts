@@ -1,0 +1,189 @@
+import { z } from "zod";
+import { serviceSpecSchema } from "../spec/index.ts";
+import {
+  appliedSchema,
+  createdTokenSchema,
+  logEntrySchema,
+  nodeViewSchema,
+  serviceViewSchema,
+  statusViewSchema,
+  taskViewSchema,
+  tokenViewSchema,
+} from "./views.ts";
+
+/** No request body may be larger: a manifest of a thousand services stays far below. */
+export const maxRequestBytes = 4 * 1024 * 1024;
+
+const namespaceQuery = z.object({ namespace: z.string().optional() });
+const serviceParams = z.object({ namespace: z.string(), name: z.string() });
+const nothing = z.object({});
+
+/**
+ * Every route of the API: one table for the server, the client and the documentation.
+ * `stream` routes answer with one JSON document per line for as long as the client listens.
+ */
+export const routes = {
+  status: {
+    method: "GET",
+    path: "/v1/status",
+    params: nothing,
+    query: nothing,
+    body: undefined,
+    response: statusViewSchema,
+  },
+  listNodes: {
+    method: "GET",
+    path: "/v1/nodes",
+    params: nothing,
+    query: nothing,
+    body: undefined,
+    response: z.array(nodeViewSchema),
+  },
+  listServices: {
+    method: "GET",
+    path: "/v1/services",
+    params: nothing,
+    query: namespaceQuery,
+    body: undefined,
+    response: z.array(serviceViewSchema),
+  },
+  getService: {
+    method: "GET",
+    path: "/v1/services/:namespace/:name",
+    params: serviceParams,
+    query: nothing,
+    body: undefined,
+    response: serviceViewSchema,
+  },
+  watchServices: {
+    method: "GET",
+    path: "/v1/watch/services",
+    params: nothing,
+    query: namespaceQuery,
+    body: undefined,
+    response: z.array(serviceViewSchema),
+    stream: true,
+  },
+  applyServices: {
+    method: "POST",
+    path: "/v1/services",
+    params: nothing,
+    query: nothing,
+    body: z.strictObject({
+      services: z.array(serviceSpecSchema).min(1).max(1_000),
+      /** Only tell what would change. */
+      dryRun: z.boolean(),
+    }),
+    response: appliedSchema,
+  },
+  scaleService: {
+    method: "POST",
+    path: "/v1/services/:namespace/:name/scale",
+    params: serviceParams,
+    query: nothing,
+    body: z.strictObject({ replicas: z.number().int().min(0).max(10_000) }),
+    response: appliedSchema,
+  },
+  removeService: {
+    method: "DELETE",
+    path: "/v1/services/:namespace/:name",
+    params: serviceParams,
+    query: nothing,
+    body: undefined,
+    response: z.object({ index: z.number() }),
+  },
+  removeNamespace: {
+    method: "DELETE",
+    path: "/v1/namespaces/:namespace",
+    params: z.object({ namespace: z.string() }),
+    query: nothing,
+    body: undefined,
+    response: z.object({ index: z.number(), removed: z.array(z.string()) }),
+  },
+  listTasks: {
+    method: "GET",
+    path: "/v1/tasks",
+    params: nothing,
+    query: z.object({ namespace: z.string().optional(), service: z.string().optional() }),
+    body: undefined,
+    response: z.array(taskViewSchema),
+  },
+  logs: {
+    method: "GET",
+    path: "/v1/services/:namespace/:name/logs",
+    params: serviceParams,
+    query: z.object({
+      follow: z.enum(["true", "false"]).default("false"),
+      tail: z.coerce.number().int().min(0).max(100_000).optional(),
+    }),
+    body: undefined,
+    response: logEntrySchema,
+    stream: true,
+  },
+  createToken: {
+    method: "POST",
+    path: "/v1/tokens",
+    params: nothing,
+    query: nothing,
+    body: z.strictObject({
+      role: z.enum(["node", "admin"]),
+      ttlMs: z
+        .number()
+        .int()
+        .min(1_000)
+        .max(365 * 86_400_000),
+      uses: z.number().int().min(1).optional(),
+    }),
+    response: createdTokenSchema,
+  },
+  listTokens: {
+    method: "GET",
+    path: "/v1/tokens",
+    params: nothing,
+    query: nothing,
+    body: undefined,
+    response: z.array(tokenViewSchema),
+  },
+} as const satisfies Readonly<Record<string, RouteShape>>;
+
+type RouteShape = {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly params: z.ZodType;
+  readonly query: z.ZodType;
+  readonly body: z.ZodType | undefined;
+  readonly response: z.ZodType;
+  readonly stream?: true;
+};
+
+export type RouteName = keyof typeof routes;
+type RouteOf<Name extends RouteName> = (typeof routes)[Name];
+type Parsed<Schema> = Schema extends z.ZodType ? z.infer<Schema> : undefined;
+
+/** What a handler of one route gets, checked. */
+export type RouteRequest<Name extends RouteName> = {
+  readonly params: Parsed<RouteOf<Name>["params"]>;
+  readonly query: Parsed<RouteOf<Name>["query"]>;
+  readonly body: Parsed<RouteOf<Name>["body"]>;
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal;
+};
+
+/** What one route answers with. */
+export type RouteResponse<Name extends RouteName> = z.infer<RouteOf<Name>["response"]>;
+
+/** The routes that answer with a stream of documents. */
+export type StreamRouteName = {
+  [Name in RouteName]: RouteOf<Name> extends { readonly stream: true } ? Name : never;
+}[RouteName];
+
+export type PlainRouteName = Exclude<RouteName, StreamRouteName>;
+
+/** One function per route, and nothing else. */
+export type Handlers = {
+  readonly [Name in PlainRouteName]: (request: RouteRequest<Name>) => Promise<RouteResponse<Name>>;
+} & {
+  readonly [Name in StreamRouteName]: (
+    request: RouteRequest<Name>,
+  ) => AsyncIterable<RouteResponse<Name>>;
+};

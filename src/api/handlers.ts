@@ -1,0 +1,175 @@
+import {
+  type Command,
+  keyOf,
+  type Outcome,
+  type Service,
+  sameValue,
+  tasksOf,
+} from "../cluster/index.ts";
+import { type ServiceKey, serviceKey } from "../kernel/index.ts";
+import { describeDifference, type ServiceSpec } from "../spec/index.ts";
+import type { Handlers } from "./contract.ts";
+import { ApiError, isProblemCode } from "./problem.ts";
+import type { Change, CreatedToken, LogEntry } from "./views.ts";
+import {
+  type Facts,
+  nodeViews,
+  serviceView,
+  serviceViews,
+  statusView,
+  taskViews,
+  timeText,
+} from "./views-of-state.ts";
+
+/** What the handlers need of the daemon around them. */
+export interface ApiBackend {
+  facts(): Facts;
+  /** Calls `listener` after every change of {@link facts}, coalesced. Returns the undo. */
+  subscribe(listener: () => void): () => void;
+  /** @throws CodedError `no_quorum` */
+  submit(command: Command, options: { readonly signal: AbortSignal }): Promise<Outcome>;
+  /** The proposer's wall clock, ms. */
+  now(): number;
+  createToken(
+    request: { readonly role: "node" | "admin"; readonly ttlMs: number; readonly uses?: number },
+    options: { readonly signal: AbortSignal },
+  ): Promise<CreatedToken>;
+  /** Lines of all tasks of a service, merged as they come. */
+  logs(
+    service: ServiceKey,
+    options: {
+      readonly follow: boolean;
+      readonly tail?: number | undefined;
+      readonly signal: AbortSignal;
+    },
+  ): AsyncIterable<LogEntry>;
+}
+
+/** The API's behaviour, without HTTP. */
+export function makeHandlers(backend: ApiBackend): Handlers {
+  async function submit(command: Command, signal: AbortSignal): Promise<number> {
+    return indexOf(await backend.submit(command, { signal }));
+  }
+
+  function find(key: ServiceKey): Service {
+    const service = backend.facts().state.services.get(key);
+    if (service === undefined) {
+      throw new ApiError("not_found", `There is no service ${key}. See: skein ls`);
+    }
+    return service;
+  }
+
+  return {
+    status: async () => statusView(backend.facts()),
+    listNodes: async () => nodeViews(backend.facts()),
+    listServices: async ({ query }) => serviceViews(backend.facts(), query.namespace),
+    getService: async ({ params }) => {
+      const key = serviceKey(params.namespace, params.name);
+      return serviceView(backend.facts(), key, find(key));
+    },
+    watchServices: ({ query, signal }) =>
+      watch(backend, () => serviceViews(backend.facts(), query.namespace), signal),
+    applyServices: async ({ body, signal }) => {
+      const before = backend.facts().state.services;
+      const changes = body.services.map((spec) => changeOf(before.get(keyOf(spec)), spec));
+      if (body.dryRun || changes.every((change) => change.action === "none")) {
+        return { index: backend.facts().state.index, changes };
+      }
+      const command: Command = { kind: "put_services", specs: body.services, nowMs: backend.now() };
+      return { index: await submit(command, signal), changes };
+    },
+    scaleService: async ({ params, body, signal }) => {
+      const service = serviceKey(params.namespace, params.name);
+      const { spec } = find(service);
+      const wanted: ServiceSpec = {
+        ...spec,
+        mode: { kind: "replicated", replicas: body.replicas },
+      };
+      const { replicas } = body;
+      const index = await submit(
+        { kind: "scale_service", service, replicas, nowMs: backend.now() },
+        signal,
+      );
+      return { index, changes: [changeOf({ spec }, wanted)] };
+    },
+    removeService: async ({ params, signal }) => {
+      const key = serviceKey(params.namespace, params.name);
+      find(key);
+      return { index: await submit({ kind: "remove_services", services: [key] }, signal) };
+    },
+    removeNamespace: async ({ params, signal }) => {
+      const { state } = backend.facts();
+      const services = [...state.services.keys()].filter((key) =>
+        key.startsWith(`${params.namespace}/`),
+      );
+      if (services.length === 0) {
+        throw new ApiError("not_found", `There is no service in namespace "${params.namespace}".`);
+      }
+      const index = await submit({ kind: "remove_services", services }, signal);
+      return { index, removed: services };
+    },
+    listTasks: async ({ query }) => taskViews(backend.facts(), query),
+    logs: ({ params, query, signal }) => {
+      const key = serviceKey(params.namespace, params.name);
+      const { state } = backend.facts();
+      // The tasks of a service that is being removed still print.
+      if (tasksOf(state, key).length === 0) find(key);
+      return backend.logs(key, { follow: query.follow === "true", tail: query.tail, signal });
+    },
+    createToken: async ({ body, signal }) => {
+      const { role, ttlMs, uses } = body;
+      return await backend.createToken(
+        { role, ttlMs, ...(uses === undefined ? {} : { uses }) },
+        { signal },
+      );
+    },
+    listTokens: async () =>
+      [...backend.facts().state.tokens.values()].map((token) => ({
+        id: token.id,
+        role: token.role,
+        expiresAt: timeText(token.expiresAtMs),
+        usesLeft: token.usesLeft ?? null,
+      })),
+  };
+}
+
+function indexOf(outcome: Outcome): number {
+  if (outcome.kind === "accepted") return outcome.index;
+  const code = isProblemCode(outcome.code) ? outcome.code : "conflict";
+  throw new ApiError(code, outcome.message);
+}
+
+function changeOf(before: Pick<Service, "spec"> | undefined, after: ServiceSpec): Change {
+  const { namespace, name } = after;
+  if (before === undefined) {
+    return { namespace, name, action: "create", details: [`image ${after.template.image}`] };
+  }
+  if (sameValue(before.spec, after)) return { namespace, name, action: "none", details: [] };
+  const details = [...describeDifference(before.spec, after)];
+  return { namespace, name, action: "update", details };
+}
+
+/** The present value, then the value after each change, never two alike in a row. */
+async function* watch<T>(
+  backend: ApiBackend,
+  read: () => T,
+  signal: AbortSignal,
+): AsyncIterable<T> {
+  let changed = Promise.withResolvers<void>();
+  const wake = () => changed.resolve();
+  const stop = backend.subscribe(wake);
+  signal.addEventListener("abort", wake, { once: true });
+  try {
+    let last: T | undefined;
+    while (!signal.aborted) {
+      changed = Promise.withResolvers<void>();
+      const value = read();
+      if (!sameValue(value, last)) yield value;
+      last = value;
+      await changed.promise;
+    }
+  } finally {
+    stop();
+    signal.removeEventListener("abort", wake);
+  }
+}

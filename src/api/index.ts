@@ -1,0 +1,19 @@
+/**
+ * The HTTP contract: routes with their schemas, what they answer, how failures look, and
+ * the typed client. Every tool uses it; there is no other way in.
+ */
+export { ApiClient, type ApiTransport } from "./client.ts";
+export { type Handlers, type RouteName, routes } from "./contract.ts";
+export { type ApiBackend, makeHandlers } from "./handlers.ts";
+export { ApiError, type ProblemCode, problemStatus } from "./problem.ts";
+export type {
+  AppliedChanges,
+  Change,
+  CreatedToken,
+  LogEntry,
+  NodeView,
+  ServiceView,
+  StatusView,
+  TaskView,
+} from "./views.ts";
+export { type Facts, nodeName, timeText } from "./views-of-state.ts";

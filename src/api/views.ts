@@ -1,0 +1,150 @@
+import { z } from "zod";
+import { serviceSpecSchema } from "../spec/index.ts";
+
+/**
+ * What the API shows. Times are RFC 3339 in UTC. Unknown fields are ignored by readers, so
+ * that a newer daemon can say more; no field is ever renamed.
+ */
+
+const time = z.string();
+
+/** Said with every answer about the cluster: whether it can decide now. */
+export const quorumViewSchema = z.object({
+  hasQuorum: z.boolean(),
+  votersAlive: z.number(),
+  voters: z.number(),
+});
+
+export const statusViewSchema = z.object({
+  version: z.string(),
+  clusterId: z.string(),
+  node: z.object({ id: z.string(), name: z.string() }),
+  leader: z.string().nullable(),
+  term: z.number(),
+  commitIndex: z.number(),
+  appliedIndex: z.number(),
+  quorum: quorumViewSchema,
+  nodes: z.object({ total: z.number(), alive: z.number() }),
+  services: z.number(),
+  tasks: z.object({ desired: z.number(), running: z.number() }),
+});
+
+export const nodeViewSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  status: z.enum(["ready", "suspect", "failed", "left", "unknown"]),
+  eligibility: z.enum(["active", "drain"]),
+  role: z.enum(["leader", "voter", "learner"]),
+  /** Whether it is the node that answered. */
+  isSelf: z.boolean(),
+  tasks: z.number(),
+  cpu: z.object({ capacityMillis: z.number(), reservedMillis: z.number() }),
+  memory: z.object({ capacityBytes: z.number(), reservedBytes: z.number() }),
+  address: z.string(),
+  labels: z.record(z.string(), z.string()),
+  version: z.string(),
+  runtime: z.string(),
+  platform: z.string(),
+  admittedAt: time,
+});
+
+export const serviceViewSchema = z.object({
+  namespace: z.string(),
+  name: z.string(),
+  mode: z.enum(["replicated", "global"]),
+  desired: z.number(),
+  /** Tasks that serve, of any revision. */
+  running: z.number(),
+  /** Tasks of the newest revision that serve. */
+  updated: z.number(),
+  /** Tasks that should no longer run but still do. */
+  stopping: z.number(),
+  revision: z.number(),
+  version: z.number(),
+  rollout: z.enum(["normal", "paused", "rolled_back"]),
+  image: z.string(),
+  /** Where it answers, e.g. `:8080` on every node, or a host name. */
+  endpoints: z.array(z.string()),
+  /** Why something is pending, in sentences. */
+  pending: z.array(z.string()),
+  createdAt: time,
+  updatedAt: time,
+  spec: serviceSpecSchema,
+});
+
+export const taskViewSchema = z.object({
+  id: z.string(),
+  /** `web.3`, or `web.n2` in a global service. */
+  name: z.string(),
+  namespace: z.string(),
+  service: z.string(),
+  slot: z.number(),
+  revision: z.number(),
+  desired: z.enum(["running", "stopped"]),
+  /** Observed; `pending` before its node has said anything, `unknown` when it cannot be reached. */
+  status: z.enum([
+    "pending",
+    "preparing",
+    "starting",
+    "running",
+    "stopping",
+    "completed",
+    "failed",
+    "unknown",
+  ]),
+  health: z.enum(["none", "starting", "healthy", "unhealthy"]),
+  restarts: z.number(),
+  node: z.string(),
+  nodeId: z.string(),
+  image: z.string(),
+  containerId: z.string().nullable(),
+  ports: z.array(z.string()),
+  exitCode: z.number().nullable(),
+  message: z.string(),
+  reason: z.string(),
+  createdAt: time,
+});
+
+export const tokenViewSchema = z.object({
+  id: z.string(),
+  role: z.enum(["node", "admin"]),
+  expiresAt: time,
+  usesLeft: z.number().nullable(),
+});
+
+export const createdTokenSchema = tokenViewSchema.extend({
+  token: z.string(),
+  /** The command that joins another machine with it; empty for a client's token. */
+  joinCommand: z.string(),
+});
+
+/** What one service becomes when a file is applied. */
+export const changeSchema = z.object({
+  namespace: z.string(),
+  name: z.string(),
+  action: z.enum(["create", "update", "none"]),
+  details: z.array(z.string()),
+});
+
+export const appliedSchema = z.object({
+  index: z.number(),
+  changes: z.array(changeSchema),
+});
+
+export const logEntrySchema = z.object({
+  time,
+  task: z.string(),
+  node: z.string(),
+  stream: z.enum(["stdout", "stderr"]),
+  text: z.string(),
+});
+
+export type StatusView = z.infer<typeof statusViewSchema>;
+export type NodeView = z.infer<typeof nodeViewSchema>;
+export type ServiceView = z.infer<typeof serviceViewSchema>;
+export type TaskView = z.infer<typeof taskViewSchema>;
+export type TokenView = z.infer<typeof tokenViewSchema>;
+export type CreatedToken = z.infer<typeof createdTokenSchema>;
+export type Change = z.infer<typeof changeSchema>;
+export type AppliedChanges = z.infer<typeof appliedSchema>;
+export type LogEntry = z.infer<typeof logEntrySchema>;

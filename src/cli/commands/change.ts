@@ -1,0 +1,91 @@
+import type { ServiceView } from "../../api/index.ts";
+import { CliError } from "../cli-error.ts";
+import { followRollout } from "../follow.ts";
+import { findService, type Session } from "../session.ts";
+import { describeChanges, readManifest } from "./up.ts";
+
+/** `skein scale web=5 [api=2 …]` */
+export async function scale(
+  session: Session,
+  pairs: readonly string[],
+  { detach }: { readonly detach?: boolean },
+): Promise<void> {
+  const wanted = pairs.map(parsePair);
+  const found: { readonly service: ServiceView; readonly replicas: number }[] = [];
+  for (const { name, replicas } of wanted) {
+    found.push({ service: await findService(session, name), replicas });
+  }
+  for (const { service, replicas } of found) {
+    const { namespace, name } = service;
+    const applied = await session.client.call("scaleService", {
+      params: { namespace, name },
+      body: { replicas },
+      signal: session.signal,
+    });
+    if (session.output === "json") session.print(`${JSON.stringify(applied, undefined, 2)}\n`);
+    else session.print(describeChanges(applied, false));
+    if (detach) continue;
+    await followRollout(session, new Set([name]), { namespace });
+  }
+}
+
+function parsePair(text: string): { readonly name: string; readonly replicas: number } {
+  const match = /^([^=]+)=(\d{1,5})$/.exec(text);
+  if (match?.[1] === undefined) {
+    throw new CliError("usage", `"${text}" is not SERVICE=NUMBER, for example web=5`);
+  }
+  return { name: match[1], replicas: Number(match[2]) };
+}
+
+/** `skein rm SERVICE …`: removes them and waits until their containers are gone. */
+export async function remove(session: Session, names: readonly string[]): Promise<void> {
+  for (const each of names) {
+    const { namespace, name } = await findService(session, each);
+    await session.client.call("removeService", {
+      params: { namespace, name },
+      signal: session.signal,
+    });
+    await waitUntilGone(session, { namespace, service: name });
+    session.print(
+      session.output === "json"
+        ? `${JSON.stringify({ removed: name })}\n`
+        : `removed ${namespace}/${name}\n`,
+    );
+  }
+}
+
+/** `skein down`: everything of this file's namespace. */
+export async function down(
+  session: Session,
+  options: { readonly file?: readonly string[] },
+): Promise<void> {
+  const namespace = session.namespace ?? readManifest(session, options).namespace;
+  const { removed } = await session.client.call("removeNamespace", {
+    params: { namespace },
+    signal: session.signal,
+  });
+  await waitUntilGone(session, { namespace });
+  session.print(
+    session.output === "json"
+      ? `${JSON.stringify({ removed })}\n`
+      : removed.map((key) => `removed ${key}\n`).join(""),
+  );
+}
+
+const pollMs = 250;
+
+async function waitUntilGone(
+  session: Session,
+  query: { readonly namespace: string; readonly service?: string },
+): Promise<void> {
+  let shown = -1;
+  while (!session.signal.aborted) {
+    const tasks = await session.client.call("listTasks", { query, signal: session.signal });
+    const left = tasks.filter((task) => task.status !== "unknown").length;
+    if (left === 0) return;
+    if (left !== shown) session.note(`stopping ${left} task${left === 1 ? "" : "s"} …\n`);
+    shown = left;
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+  throw new CliError("interrupted", "Detached; the removal goes on.");
+}

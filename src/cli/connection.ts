@@ -1,0 +1,61 @@
+import { existsSync } from "node:fs";
+import { ApiClient } from "../api/index.ts";
+import { socketTransport, tlsTransport } from "../api/io/http-transport.ts";
+import { decodeToken } from "../network/index.ts";
+import { CliError } from "./cli-error.ts";
+
+const defaultPort = 7946;
+
+/** Where the daemon's local socket may be: as root, else under the user's own data directory. */
+export function defaultSocketPaths(environment: NodeJS.ProcessEnv): readonly string[] {
+  const own = environment["SKEIN_DATA_DIR"];
+  return [
+    ...(own === undefined ? [] : [`${own}/skein.sock`]),
+    "/run/skein/skein.sock",
+    ...(environment["HOME"] === undefined
+      ? []
+      : [`${environment["HOME"]}/.local/share/skein/skein.sock`]),
+  ];
+}
+
+/**
+ * The daemon to talk to: `--host` or `SKEIN_HOST` with `SKEIN_TOKEN`, else this machine's
+ * own. A host that is a path (or `unix:PATH`) names a socket.
+ */
+export function connect(host: string | undefined, environment: NodeJS.ProcessEnv): ApiClient {
+  const wanted = host ?? environment["SKEIN_HOST"];
+  if (wanted === undefined || wanted === "") {
+    const paths = defaultSocketPaths(environment);
+    const path = paths.find((each) => existsSync(each)) ?? paths[0] ?? "";
+    return new ApiClient(socketTransport(path));
+  }
+  if (wanted.startsWith("/") || wanted.startsWith("unix:")) {
+    return new ApiClient(socketTransport(wanted.replace(/^unix:(\/\/)?/, "")));
+  }
+  const text = environment["SKEIN_TOKEN"];
+  if (text === undefined || text === "") {
+    throw new CliError(
+      "usage",
+      `To talk to ${wanted}, set SKEIN_TOKEN to a token made on a cluster node with: skein token create --role admin`,
+    );
+  }
+  const token = decodeToken(text);
+  const address = hostAndPort(wanted);
+  return new ApiClient(
+    tlsTransport({
+      ...address,
+      bearer: `${token.tokenId}.${token.secret}`,
+      caFingerprint: token.caFingerprint,
+    }),
+  );
+}
+
+function hostAndPort(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
+  if (host === undefined || port < 1 || port > 65_535) {
+    throw new CliError("usage", `"${text}" is no address. Write HOST or HOST:PORT`);
+  }
+  return { host, port };
+}

@@ -1,0 +1,175 @@
+import { Command, CommanderError } from "commander";
+import { messageOf } from "../kernel/index.ts";
+import { CliError } from "./cli-error.ts";
+import { down, remove, scale } from "./commands/change.ts";
+import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
+import { createToken } from "./commands/token.ts";
+import { up } from "./commands/up.ts";
+import { connect } from "./connection.ts";
+import { exitCode, exitCodeOf } from "./exit-code.ts";
+import type { Session } from "./session.ts";
+
+type Shared = {
+  readonly host?: string;
+  readonly output: string;
+  readonly json?: boolean;
+  readonly namespace?: string;
+};
+
+/** The command line with every client command. `daemon` is added by the entry point. */
+export function makeProgram(version: string): Command {
+  const program = new Command("skein")
+    .description("A container orchestrator without a master: every machine runs the same daemon.")
+    .version(version, "-V, --version")
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .showSuggestionAfterError(true);
+  addSeeing(program);
+  addChanging(program);
+  shared(program.command("version").description("show the version of this command"), () =>
+    Promise.resolve(process.stdout.write(`skein ${version} (node ${process.versions.node})\n`)),
+  );
+  return program;
+}
+
+function addSeeing(program: Command): void {
+  client(program.command("status").description("how the cluster is"), (session) => status(session));
+  const node = program.command("node").description("machines of the cluster").exitOverride();
+  client(node.command("ls").description("list the machines"), (session) => listNodes(session));
+  client(program.command("ls").description("list services"), (session) => listServices(session));
+  client(
+    program.command("ps").description("list tasks").argument("[SERVICE]"),
+    (session, [service]) => listTasks(session, text(service)),
+  );
+  client(
+    program
+      .command("logs")
+      .description("show what the tasks of a service print")
+      .argument("<SERVICE>")
+      .option("-f, --follow", "go on as more is printed")
+      .option("--tail <N>", "only the last N lines of each task"),
+    (session, [service], options) => logs(session, String(service), options),
+  );
+}
+
+function addChanging(program: Command): void {
+  client(
+    program
+      .command("up")
+      .description("run what a Compose file describes")
+      .option("-f, --file <FILE>", "the Compose file; may be given several times", collect)
+      .option("-d, --detach", "return when it is accepted")
+      .option("--dry-run", "only show what would change")
+      .option("--allow-ignored", "list keys that have no effect yet instead of refusing them"),
+    (session, _, options) => up(session, options),
+  );
+  client(
+    program
+      .command("down")
+      .description("remove everything that the Compose file described")
+      .option("-f, --file <FILE>", "the Compose file", collect),
+    (session, _, options) => down(session, options),
+  );
+  client(
+    program
+      .command("scale")
+      .description("change the number of replicas")
+      .argument("<SERVICE=N...>")
+      .option("-d, --detach", "return when it is accepted"),
+    (session, [pairs], options) => scale(session, Array.isArray(pairs) ? pairs : [], options),
+  );
+  client(
+    program.command("rm").description("remove services").argument("<SERVICE...>"),
+    (session, [names]) => remove(session, Array.isArray(names) ? names : []),
+  );
+  const token = program.command("token").description("who may join or use the API").exitOverride();
+  client(
+    token
+      .command("create")
+      .description("make a token that admits a machine, or a client")
+      .option("--role <ROLE>", "node: joins machines; admin: uses the API from elsewhere", "node")
+      .option("--ttl <DURATION>", "how long it is valid", "24h")
+      .option("--uses <N>", "how many machines it may admit"),
+    (session, _, options) => createToken(session, options),
+  );
+}
+
+type Action = (
+  session: Session,
+  args: readonly unknown[],
+  // commander hands options over without types; each command states what it takes.
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  options: any,
+) => Promise<void>;
+
+/** A command that talks to a daemon, with the flags that all of those have. */
+function client(command: Command, action: Action): void {
+  command
+    .option("--host <ADDR>", "a node to ask (HOST[:PORT], with SKEIN_TOKEN set) or a socket path")
+    .option("-o, --output <FORM>", "table or json", "table")
+    .option("--json", "the same as -o json")
+    .option("-n, --namespace <NAME>", "the namespace; the Compose project's name");
+  shared(command, async (args, options: Shared) => {
+    const interrupted = new AbortController();
+    const interrupt = () => interrupted.abort(new CliError("interrupted", "Interrupted."));
+    process.once("SIGINT", interrupt);
+    try {
+      await action(makeSession(options, interrupted.signal), args, options);
+    } finally {
+      process.removeListener("SIGINT", interrupt);
+    }
+  });
+}
+
+function shared<Options>(
+  command: Command,
+  action: (args: readonly unknown[], options: Options) => Promise<unknown>,
+): void {
+  command.exitOverride().action(async (...all: unknown[]) => {
+    const args = all.slice(0, -2);
+    await action(args, all.at(-2) as Options);
+  });
+}
+
+function makeSession(options: Shared, signal: AbortSignal): Session {
+  const output = options.json ? "json" : options.output;
+  if (output !== "table" && output !== "json") {
+    throw new CliError("usage", `"${output}" is no output form. Forms are: table, json`);
+  }
+  return {
+    client: connect(options.host, process.env),
+    output,
+    environment: process.env,
+    workingDirectory: process.cwd(),
+    namespace: options.namespace ?? process.env["SKEIN_NAMESPACE"],
+    print: (line) => process.stdout.write(line),
+    note: (line) => process.stderr.write(line),
+    setExitCode: (code) => {
+      process.exitCode = code;
+    },
+    now: () => Date.now(),
+    signal,
+  };
+}
+
+function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Runs the command line and resolves with the exit status; errors are printed, never thrown. */
+export async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return Number(process.exitCode ?? exitCode.done);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? exitCode.done : exitCode.usage;
+    }
+    process.stderr.write(`skein: ${messageOf(error)}\n`);
+    return exitCodeOf(error);
+  }
+}

@@ -1,0 +1,95 @@
+import type { NodeId, TaskId } from "../kernel/index.ts";
+import { type Applied, accepted, type CommandOf, rejected, withEntry } from "./applied.ts";
+import type { ClusterNode, ClusterState, Token } from "./cluster-state.ts";
+import type { Task } from "./task.ts";
+
+export function bootstrap(
+  state: ClusterState,
+  { clusterId, node }: CommandOf<"bootstrap">,
+): Applied {
+  if (state.clusterId !== "") {
+    return rejected(state, "conflict", `This is cluster ${state.clusterId} already.`);
+  }
+  return accepted({ ...state, clusterId, nodes: withEntry(state.nodes, node.id, node) });
+}
+
+export function admitNode(state: ClusterState, command: CommandOf<"admit_node">): Applied {
+  const { node, tokenId, nowMs } = command;
+  const namesake = [...state.nodes.values()].find(
+    (other) => other.name === node.name && other.id !== node.id,
+  );
+  if (namesake !== undefined) {
+    return rejected(
+      state,
+      "name_taken",
+      `Another node is named "${node.name}" already. Start this daemon with --name and another name.`,
+    );
+  }
+  const known = state.nodes.get(node.id);
+  const merged: ClusterNode =
+    known === undefined
+      ? node
+      : { ...node, eligibility: known.eligibility, admittedAtMs: known.admittedAtMs };
+  const nodes = withEntry(state.nodes, node.id, merged);
+  if (tokenId === undefined) {
+    return known === undefined
+      ? rejected(
+          state,
+          "not_found",
+          `Node ${node.id} is not a member. It has to join with a token.`,
+        )
+      : accepted({ ...state, nodes });
+  }
+  const token = state.tokens.get(tokenId);
+  const refusal = refusalOf(token, nowMs);
+  if (token === undefined || refusal !== undefined) {
+    return rejected(state, "token_invalid", refusal ?? "The join token is not known.");
+  }
+  // A machine that repeats its join, its first answer having been lost, takes no second use.
+  const isRepeated = known !== undefined;
+  const tokens = isRepeated ? state.tokens : withEntry(state.tokens, token.id, used(token));
+  return accepted({ ...state, nodes, tokens });
+}
+
+function used(token: Token): Token {
+  return token.usesLeft === undefined ? token : { ...token, usesLeft: token.usesLeft - 1 };
+}
+
+/** Why a token admits no machine now; undefined when it does. */
+export function refusalOf(token: Token | undefined, nowMs: number): string | undefined {
+  const remedy = "Make a new one with: skein token create";
+  if (token === undefined)
+    return `The join token is not known to this cluster, or was revoked. ${remedy}`;
+  if (token.role !== "node") return `This token is for clients, not for machines. ${remedy}`;
+  if (token.expiresAtMs <= nowMs) return `The join token has expired. ${remedy}`;
+  if (token.usesLeft !== undefined && token.usesLeft <= 0) {
+    return `The join token has been used up. ${remedy}`;
+  }
+  return undefined;
+}
+
+export function setEligibility(
+  state: ClusterState,
+  command: CommandOf<"set_eligibility">,
+): Applied {
+  const node = state.nodes.get(command.nodeId);
+  if (node === undefined) return rejected(state, "not_found", `No node ${command.nodeId}.`);
+  const changed = { ...node, eligibility: command.eligibility };
+  return accepted({ ...state, nodes: withEntry(state.nodes, node.id, changed) });
+}
+
+export function removeNode(state: ClusterState, { nodeId }: CommandOf<"remove_node">): Applied {
+  if (!state.nodes.has(nodeId)) return rejected(state, "not_found", `No node ${nodeId}.`);
+  const nodes = new Map<NodeId, ClusterNode>(state.nodes);
+  nodes.delete(nodeId);
+  const tasks = new Map<TaskId, Task>(state.tasks);
+  for (const task of state.tasks.values()) if (task.nodeId === nodeId) tasks.delete(task.id);
+  return accepted({ ...state, nodes, tasks });
+}
+
+export function revokeToken(state: ClusterState, { tokenId }: CommandOf<"revoke_token">): Applied {
+  if (!state.tokens.has(tokenId)) return rejected(state, "not_found", `No token ${tokenId}.`);
+  const tokens = new Map(state.tokens);
+  tokens.delete(tokenId);
+  return accepted({ ...state, tokens });
+}

@@ -1,0 +1,89 @@
+import type { ServiceKey, TaskId } from "../kernel/index.ts";
+import type { ServiceSpec } from "../spec/index.ts";
+import { type Applied, accepted, type CommandOf, rejected, stopped, withEntry } from "./applied.ts";
+import { type ClusterState, keyOf, type Service } from "./cluster-state.ts";
+import { findRouteConflict } from "./route-conflict.ts";
+import { sameValue } from "./same-value.ts";
+import type { Task } from "./task.ts";
+
+export function putServices(
+  state: ClusterState,
+  { specs, nowMs }: CommandOf<"put_services">,
+): Applied {
+  const services = new Map<ServiceKey, Service>(state.services);
+  for (const spec of specs) {
+    const key = keyOf(spec);
+    services.set(key, nextService(services.get(key), spec, { index: state.index, nowMs }));
+  }
+  const conflict = findRouteConflict(services);
+  if (conflict !== undefined) return rejected(state, "port_taken", conflict);
+  return accepted({ ...state, services });
+}
+
+function nextService(
+  before: Service | undefined,
+  spec: ServiceSpec,
+  { index, nowMs }: { readonly index: number; readonly nowMs: number },
+): Service {
+  if (before === undefined) {
+    return {
+      spec,
+      revision: 1,
+      version: index,
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+      rollout: "normal",
+      templates: new Map([[1, spec.template]]),
+    };
+  }
+  // Submitting the same file again must change nothing, not even the version.
+  if (sameValue(before.spec, spec)) return before;
+  const isNewRevision = !sameValue(before.spec.template, spec.template);
+  const revision = isNewRevision ? before.revision + 1 : before.revision;
+  return {
+    ...before,
+    spec,
+    revision,
+    version: index,
+    updatedAtMs: nowMs,
+    rollout: isNewRevision ? "normal" : before.rollout,
+    templates: isNewRevision
+      ? withEntry(before.templates, revision, spec.template)
+      : before.templates,
+  };
+}
+
+export function scaleService(state: ClusterState, command: CommandOf<"scale_service">): Applied {
+  const service = state.services.get(command.service);
+  if (service === undefined) return rejected(state, "not_found", `No service ${command.service}.`);
+  if (service.spec.mode.kind !== "replicated") {
+    return rejected(
+      state,
+      "invalid",
+      `Service ${command.service} runs once on every node (mode global); it cannot be scaled.`,
+    );
+  }
+  const spec: ServiceSpec = {
+    ...service.spec,
+    mode: { kind: "replicated", replicas: command.replicas },
+  };
+  const next = nextService(service, spec, { index: state.index, nowMs: command.nowMs });
+  return accepted({ ...state, services: withEntry(state.services, command.service, next) });
+}
+
+export function removeServices(
+  state: ClusterState,
+  command: CommandOf<"remove_services">,
+): Applied {
+  const missing = command.services.find((key) => !state.services.has(key));
+  if (missing !== undefined) return rejected(state, "not_found", `No service ${missing}.`);
+  const services = new Map<ServiceKey, Service>(state.services);
+  for (const key of command.services) services.delete(key);
+  const tasks = new Map<TaskId, Task>(state.tasks);
+  for (const task of state.tasks.values()) {
+    if (!services.has(task.service)) {
+      tasks.set(task.id, stopped(task, state.index, "the service was removed"));
+    }
+  }
+  return accepted({ ...state, services, tasks });
+}

@@ -1,0 +1,106 @@
+import type { ServiceKey, TaskId } from "../kernel/index.ts";
+import type { TaskTemplate } from "../spec/index.ts";
+import { type Applied, accepted, type CommandOf, rejected, stopped, withEntry } from "./applied.ts";
+import type { ClusterState, Service } from "./cluster-state.ts";
+import type { Task } from "./task.ts";
+
+export function updateTasks(state: ClusterState, command: CommandOf<"update_tasks">): Applied {
+  for (const [key, version] of Object.entries(command.basedOn)) {
+    const now = state.services.get(key as ServiceKey)?.version ?? 0;
+    if (now !== version) {
+      return rejected(state, "stale", `Service ${key} has changed since the plan was made.`);
+    }
+  }
+  const tasks = new Map<TaskId, Task>(state.tasks);
+  for (const { id, reason } of command.stop) {
+    const task = tasks.get(id);
+    if (task !== undefined) tasks.set(id, stopped(task, state.index, reason));
+  }
+  for (const id of command.forget) tasks.delete(id);
+  for (const task of command.create) {
+    const problem = problemOfNew(task, state, tasks);
+    if (problem !== undefined) return rejected(state, "stale", problem);
+    tasks.set(task.id, task);
+  }
+  const services = new Map<ServiceKey, Service>(state.services);
+  for (const { service: key, state: rollout } of command.rollouts) {
+    const service = services.get(key);
+    if (service === undefined) continue;
+    services.set(
+      key,
+      rollout === "rolled_back" ? rolledBack(service, state.index) : { ...service, rollout },
+    );
+  }
+  return accepted({ ...state, tasks, services: withoutUnusedTemplates(services, tasks) });
+}
+
+/**
+ * Two leaders can both believe, for a moment, that a replica is missing. Only one of their
+ * plans may create it: at most one running task per slot (per node, where global) and revision.
+ */
+function problemOfNew(
+  task: Task,
+  state: ClusterState,
+  tasks: ReadonlyMap<TaskId, Task>,
+): string | undefined {
+  const service = state.services.get(task.service);
+  if (service === undefined) return `Service ${task.service} does not exist.`;
+  if (!state.nodes.has(task.nodeId)) return `Node ${task.nodeId} does not exist.`;
+  if (!service.templates.has(task.revision)) return `Revision ${task.revision} does not exist.`;
+  const isGlobal = service.spec.mode.kind === "global";
+  for (const other of tasks.values()) {
+    if (other.id === task.id) return `Task ${task.id} exists already.`;
+    const isSamePlace = isGlobal ? other.nodeId === task.nodeId : other.slot === task.slot;
+    const isRival =
+      other.desired === "running" &&
+      other.service === task.service &&
+      other.revision === task.revision &&
+      isSamePlace;
+    if (isRival) return `Slot ${task.slot} of ${task.service} has a task already.`;
+  }
+  return undefined;
+}
+
+/** The revision before, brought back as a new one: history only goes forward. */
+function rolledBack(service: Service, index: number): Service {
+  const previous = [...service.templates.keys()].filter((each) => each < service.revision);
+  const template = service.templates.get(Math.max(...previous));
+  if (template === undefined) return { ...service, rollout: "paused" };
+  const revision = service.revision + 1;
+  return {
+    ...service,
+    spec: { ...service.spec, template },
+    revision,
+    version: index,
+    rollout: "rolled_back",
+    templates: withEntry(service.templates, revision, template),
+  };
+}
+
+/** Keeps the current template, the one before (to roll back to), and those that tasks still use. */
+function withoutUnusedTemplates(
+  services: ReadonlyMap<ServiceKey, Service>,
+  tasks: ReadonlyMap<TaskId, Task>,
+): ReadonlyMap<ServiceKey, Service> {
+  const used = new Map<ServiceKey, Set<number>>();
+  for (const task of tasks.values()) {
+    const revisions = used.get(task.service) ?? new Set();
+    used.set(task.service, revisions.add(task.revision));
+  }
+  const result = new Map<ServiceKey, Service>();
+  for (const [key, service] of services) {
+    const newest = [...service.templates.keys()].sort((a, b) => b - a).slice(0, 2);
+    const kept = new Set([...newest, ...(used.get(key) ?? [])]);
+    const isTidy = [...service.templates.keys()].every((revision) => kept.has(revision));
+    if (isTidy) {
+      result.set(key, service);
+      continue;
+    }
+    const templates = new Map<number, TaskTemplate>();
+    for (const [revision, template] of service.templates) {
+      if (kept.has(revision)) templates.set(revision, template);
+    }
+    result.set(key, { ...service, templates });
+  }
+  return result;
+}

@@ -1,0 +1,48 @@
+import { assertNever } from "../kernel/index.ts";
+import { type Applied, accepted, rejected, withEntry } from "./applied.ts";
+import { admitNode, bootstrap, removeNode, revokeToken, setEligibility } from "./apply-nodes.ts";
+import { putServices, removeServices, scaleService } from "./apply-services.ts";
+import { updateTasks } from "./apply-tasks.ts";
+import type { ClusterState } from "./cluster-state.ts";
+import type { Command } from "./command.ts";
+
+/**
+ * Applies one command at one log index. Every node calls it in the same order and must end
+ * in the same state: it reads no clock, draws no random number and never throws for bad
+ * input. A rejected command changes nothing but the index.
+ */
+export function apply(before: ClusterState, index: number, command: Command): Applied {
+  const state: ClusterState = { ...before, index };
+  switch (command.kind) {
+    case "bootstrap":
+      return bootstrap(state, command);
+    case "admit_node":
+      return admitNode(state, command);
+    case "set_eligibility":
+      return setEligibility(state, command);
+    case "remove_node":
+      return removeNode(state, command);
+    case "put_token":
+      return accepted({
+        ...state,
+        tokens: withEntry(state.tokens, command.token.id, command.token),
+      });
+    case "revoke_token":
+      return revokeToken(state, command);
+    case "put_services":
+      return putServices(state, command);
+    case "scale_service":
+      return scaleService(state, command);
+    case "remove_services":
+      return removeServices(state, command);
+    case "update_tasks":
+      return updateTasks(state, command);
+    default:
+      return assertNever(command);
+  }
+}
+
+/** What becomes of an entry that no command can be read from: the same on every node. */
+export function applyUnreadable(before: ClusterState, index: number): Applied {
+  return rejected({ ...before, index }, "invalid", "The log entry holds no command.");
+}

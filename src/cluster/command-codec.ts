@@ -1,0 +1,115 @@
+import { Packr } from "msgpackr";
+import { z } from "zod";
+import { nodeId, type ServiceKey, taskId } from "../kernel/index.ts";
+import { serviceSpecSchema } from "../spec/index.ts";
+import type { Command } from "./command.ts";
+
+/** Records of msgpackr would make the bytes depend on what was encoded before: plain maps only. */
+const packr = new Packr({ useRecords: false });
+
+const nodeIdSchema = z.string().max(128).transform(nodeId);
+const taskIdSchema = z.string().max(64).transform(taskId);
+const serviceKeySchema = z
+  .string()
+  .max(256)
+  .regex(/^[^/]+\/[^/]+$/)
+  .transform((text) => text as ServiceKey);
+
+const nodeSchema = z.object({
+  id: nodeIdSchema,
+  name: z.string().min(1).max(253),
+  address: z.string().max(300),
+  labels: z.record(z.string(), z.string()),
+  eligibility: z.enum(["active", "drain"]),
+  admittedAtMs: z.number(),
+});
+
+const tokenSchema = z.object({
+  id: z.string().max(64),
+  role: z.enum(["node", "admin"]),
+  secretHash: z.string().length(64),
+  expiresAtMs: z.number(),
+  usesLeft: z.number().int().optional(),
+  createdAtMs: z.number(),
+});
+
+const taskSchema = z.object({
+  id: taskIdSchema,
+  service: serviceKeySchema,
+  slot: z.number().int().positive(),
+  revision: z.number().int().positive(),
+  nodeId: nodeIdSchema,
+  desired: z.enum(["running", "stopped"]),
+  stoppedAtIndex: z.number().int().optional(),
+  reason: z.string(),
+  stopReason: z.string().optional(),
+  createdAtMs: z.number(),
+});
+
+/** Unknown fields of a newer version are dropped, not refused: nodes are upgraded one by one. */
+const commandSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("bootstrap"), clusterId: z.string(), node: nodeSchema }),
+  z.object({
+    kind: z.literal("admit_node"),
+    node: nodeSchema,
+    tokenId: z.string().optional(),
+    nowMs: z.number(),
+  }),
+  z.object({
+    kind: z.literal("set_eligibility"),
+    nodeId: nodeIdSchema,
+    eligibility: z.enum(["active", "drain"]),
+  }),
+  z.object({ kind: z.literal("remove_node"), nodeId: nodeIdSchema }),
+  z.object({ kind: z.literal("put_token"), token: tokenSchema }),
+  z.object({ kind: z.literal("revoke_token"), tokenId: z.string() }),
+  z.object({
+    kind: z.literal("put_services"),
+    specs: z.array(serviceSpecSchema),
+    nowMs: z.number(),
+  }),
+  z.object({
+    kind: z.literal("scale_service"),
+    service: serviceKeySchema,
+    replicas: z.number().int().min(0).max(10_000),
+    nowMs: z.number(),
+  }),
+  z.object({ kind: z.literal("remove_services"), services: z.array(serviceKeySchema) }),
+  z.object({
+    kind: z.literal("update_tasks"),
+    basedOn: z.record(z.string(), z.number()),
+    create: z.array(taskSchema),
+    stop: z.array(z.object({ id: taskIdSchema, reason: z.string() })),
+    forget: z.array(taskIdSchema),
+    rollouts: z.array(
+      z.object({
+        service: serviceKeySchema,
+        state: z.enum(["normal", "paused", "rolled_back"]),
+      }),
+    ),
+  }),
+]);
+
+export function encodeCommand(command: Command): Uint8Array {
+  return packr.pack(command);
+}
+
+/** Undefined when the bytes hold no command that this version understands. */
+export function decodeCommand(bytes: Uint8Array): Command | undefined {
+  let value: unknown;
+  try {
+    value = packr.unpack(bytes);
+  } catch {
+    return undefined;
+  }
+  const parsed = commandSchema.safeParse(value);
+  return parsed.success ? (withoutUndefined(parsed.data) as Command) : undefined;
+}
+
+/** zod keeps optional keys absent or undefined; the model knows only absent. */
+function withoutUndefined(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutUndefined);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
+  return Object.fromEntries(entries.map(([key, each]) => [key, withoutUndefined(each)]));
+}

@@ -1,0 +1,57 @@
+import { Packr } from "msgpackr";
+import { z } from "zod";
+import { nodeId, taskId } from "../kernel/index.ts";
+import type { NodeReport } from "./observations.ts";
+
+const packr = new Packr({ useRecords: false });
+
+/** A node cannot run more than this, whatever a peer claims. */
+const maxTasksPerNode = 5_000;
+
+const port = z.number().int().min(0).max(65_535);
+
+const statusSchema = z.object({
+  taskId: z.string().max(64).transform(taskId),
+  phase: z.enum(["preparing", "starting", "running", "stopping", "completed", "failed"]),
+  health: z.enum(["none", "starting", "healthy", "unhealthy"]),
+  restarts: z.number().int().nonnegative(),
+  containerId: z.string().max(128).optional(),
+  endpoints: z.array(z.object({ target: port, address: z.string().max(64), port })).max(256),
+  hostPorts: z
+    .array(z.object({ target: port, hostPort: port, protocol: z.enum(["tcp", "udp"]) }))
+    .max(256),
+  exitCode: z.number().int().optional(),
+  message: z.string().max(2_000),
+  sinceMs: z.number(),
+});
+
+/** Fields of a newer version are dropped, not refused: nodes are upgraded one by one. */
+const reportSchema = z.object({
+  nodeId: z.string().max(128).transform(nodeId),
+  skeinVersion: z.string().max(64),
+  runtime: z.enum(["docker", "process", "memory"]),
+  runtimeVersion: z.string().max(64),
+  platform: z.object({ os: z.string().max(32), arch: z.string().max(32) }),
+  capacity: z.object({ cpuMillis: z.number(), memoryBytes: z.number() }),
+  httpPort: port,
+  routesIndex: z.number(),
+  appliedIndex: z.number(),
+  tasks: z.array(statusSchema).max(maxTasksPerNode),
+});
+
+export function encodeReport(report: NodeReport): Uint8Array {
+  return packr.pack(report);
+}
+
+/** Undefined when the bytes hold no report of that node. */
+export function decodeReport(bytes: Uint8Array, owner: string): NodeReport | undefined {
+  let value: unknown;
+  try {
+    value = packr.unpack(bytes);
+  } catch {
+    return undefined;
+  }
+  const parsed = reportSchema.safeParse(value);
+  if (!parsed.success || parsed.data.nodeId !== owner) return undefined;
+  return parsed.data as NodeReport;
+}

@@ -1,0 +1,70 @@
+import { Packr } from "msgpackr";
+import type { ServiceKey } from "../kernel/index.ts";
+import type { ClusterState, Service } from "./cluster-state.ts";
+
+const packr = new Packr({ useRecords: false });
+
+/** Raised when the stored form changes in a way that an older daemon cannot read. */
+const formatVersion = 1;
+
+type Entries<M> =
+  M extends ReadonlyMap<infer Key, infer Value> ? readonly (readonly [Key, Value])[] : never;
+
+/** Maps travel as lists of entries: plain maps of msgpack have text keys only. */
+type StoredService = Omit<Service, "templates"> & {
+  readonly templates: Entries<Service["templates"]>;
+};
+
+type Stored = {
+  readonly formatVersion: number;
+  readonly index: number;
+  readonly clusterId: string;
+  readonly nodes: Entries<ClusterState["nodes"]>;
+  readonly services: readonly (readonly [ServiceKey, StoredService])[];
+  readonly tasks: Entries<ClusterState["tasks"]>;
+  readonly tokens: Entries<ClusterState["tokens"]>;
+};
+
+/** The whole agreed state as bytes. */
+export function encodeState(state: ClusterState): Uint8Array {
+  const stored: Stored = {
+    formatVersion,
+    index: state.index,
+    clusterId: state.clusterId,
+    nodes: [...state.nodes],
+    services: [...state.services].map(([key, service]) => [
+      key,
+      { ...service, templates: [...service.templates] },
+    ]),
+    tasks: [...state.tasks],
+    tokens: [...state.tokens],
+  };
+  return packr.pack(stored);
+}
+
+/**
+ * Reads back what {@link encodeState} wrote. The bytes come from this node's own disk or
+ * from the leader, checked by checksum or by the authenticated channel.
+ * @throws Error when a newer daemon wrote them.
+ */
+export function decodeState(bytes: Uint8Array): ClusterState {
+  const stored = packr.unpack(bytes) as Stored;
+  if (stored.formatVersion !== formatVersion) {
+    throw new Error(
+      `The snapshot has format ${stored.formatVersion}, this daemon reads ${formatVersion}. Upgrade it.`,
+    );
+  }
+  return {
+    index: stored.index,
+    clusterId: stored.clusterId,
+    nodes: new Map(stored.nodes),
+    services: new Map(
+      stored.services.map(([key, service]) => [
+        key,
+        { ...service, templates: new Map(service.templates) },
+      ]),
+    ),
+    tasks: new Map(stored.tasks),
+    tokens: new Map(stored.tokens),
+  };
+}

@@ -1,0 +1,82 @@
+import {
+  type ClusterState,
+  encodeReport,
+  type NodeReport,
+  sameValue,
+  type TaskStatus,
+} from "../cluster/index.ts";
+import type { NodeId, ReadableCell } from "../kernel/index.ts";
+import { onChange } from "./coalesce.ts";
+
+/** Changes within this time travel as one report. */
+const coalesceMs = 20;
+/** Progress of the log alone is not worth a message to everybody each time. */
+const quietIntervalMs = 5_000;
+
+type ReportOptions = {
+  readonly self: NodeId;
+  readonly fixed: Pick<
+    NodeReport,
+    "skeinVersion" | "runtime" | "runtimeVersion" | "platform" | "capacity" | "httpPort"
+  >;
+  readonly state: ReadableCell<ClusterState>;
+  readonly statuses: ReadableCell<readonly TaskStatus[]>;
+  readonly routesIndex: ReadableCell<number>;
+  readonly publish: (body: Uint8Array) => void;
+};
+
+/**
+ * Publishes this node's report: at once when a task changed, or when somebody waits for
+ * this proxy's confirmation of new routes; else now and then.
+ */
+export function startReportLoop(options: ReportOptions): Disposable {
+  const { self, fixed, state, statuses, routesIndex, publish } = options;
+  let last: NodeReport | undefined;
+
+  function current(): NodeReport {
+    return {
+      nodeId: self,
+      ...fixed,
+      routesIndex: routesIndex.get(),
+      appliedIndex: state.get().index,
+      tasks: statuses.get(),
+    };
+  }
+
+  function send(report: NodeReport): void {
+    last = report;
+    publish(encodeReport(report));
+  }
+
+  function look(): void {
+    const report = current();
+    if (
+      last === undefined ||
+      !sameValue(report.tasks, last.tasks) ||
+      isAwaited(state.get(), last)
+    ) {
+      send(report);
+    }
+  }
+
+  look();
+  const stop = onChange([state, statuses, routesIndex], look, { delayMs: coalesceMs });
+  const timer = setInterval(() => {
+    const report = current();
+    if (!sameValue(report, last)) send(report);
+  }, quietIntervalMs);
+  return {
+    [Symbol.dispose]: () => {
+      stop();
+      clearInterval(timer);
+    },
+  };
+}
+
+/** Whether a task is waiting to be stopped until this node's proxy has confirmed its absence. */
+function isAwaited(state: ClusterState, last: NodeReport): boolean {
+  for (const { stoppedAtIndex } of state.tasks.values()) {
+    if (stoppedAtIndex !== undefined && stoppedAtIndex > last.routesIndex) return true;
+  }
+  return false;
+}

@@ -1,0 +1,81 @@
+import type { ClusterState, Observations } from "../cluster/index.ts";
+import { sameValue } from "../cluster/index.ts";
+import {
+  Cell,
+  type Clock,
+  type Logger,
+  messageOf,
+  type NodeId,
+  type ReadableCell,
+  runReconcileLoop,
+  Wakeup,
+} from "../kernel/index.ts";
+import { planRoutes, type RouteTable } from "../proxy/index.ts";
+
+/** The daemon's end of the proxy process. */
+interface RouteSink {
+  setTable(
+    table: Omit<RouteTable, "version">,
+    options: { readonly signal: AbortSignal },
+  ): Promise<{ readonly problems: readonly { readonly port: number; readonly message: string }[] }>;
+}
+
+type RouteLoopOptions = {
+  readonly self: NodeId;
+  readonly state: ReadableCell<ClusterState>;
+  readonly observations: ReadableCell<Observations>;
+  readonly proxy: RouteSink;
+  readonly clock: Clock;
+  readonly logger: Logger;
+};
+
+export type RouteLoop = AsyncDisposable & {
+  /** Index of the agreed state whose routes this node's proxy has confirmed. */
+  readonly routesIndex: ReadableCell<number>;
+};
+
+/** Keeps the proxy's route table as the facts say. */
+export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
+  const { self, state, observations, proxy, clock, logger } = options;
+  const routesIndex = new Cell(0);
+  const wakeup = new Wakeup();
+  const stops = [state, observations].map((cell) => cell.subscribe(() => wakeup.wake()));
+  const stopping = new AbortController();
+  let confirmed: Omit<RouteTable, "version" | "stateIndex"> | undefined;
+  let problems: readonly unknown[] = [];
+
+  const done = runReconcileLoop(
+    wakeup,
+    {
+      reconcile: async ({ signal }) => {
+        const table = planRoutes({ state: state.get(), observations: observations.get(), self });
+        const { stateIndex, ...routes } = table;
+        if (!sameValue(routes, confirmed)) {
+          const answer = await proxy.setTable(table, { signal });
+          if (answer.problems.length > 0 && !sameValue(answer.problems, problems)) {
+            logger.warn({ problems: answer.problems }, "some ports cannot be served");
+          }
+          problems = answer.problems;
+          confirmed = routes;
+        }
+        routesIndex.set(stateIndex);
+      },
+      onError: (error, retryInMs) => {
+        confirmed = undefined;
+        logger.warn({ error: messageOf(error), retryInMs }, "routes not set");
+      },
+      clock,
+      resyncMs: 10_000,
+      retryMaxMs: 2_000,
+    },
+    stopping.signal,
+  );
+  return {
+    routesIndex,
+    [Symbol.asyncDispose]: async () => {
+      for (const stop of stops) stop();
+      stopping.abort();
+      await done;
+    },
+  };
+}

@@ -1,0 +1,67 @@
+import t from "tap";
+import { decodeCommand, encodeCommand } from "../../src/cluster/command-codec.ts";
+import { ClusterStore, type Command, decodeReport, encodeReport } from "../../src/cluster/index.ts";
+import { nodeId, seededRandom } from "../../src/kernel/index.ts";
+import { clusterNode, serviceSpec, task } from "../builders.ts";
+
+const commands: readonly Command[] = [
+  { kind: "bootstrap", clusterId: "c1", node: clusterNode("n1") },
+  { kind: "put_services", specs: [serviceSpec()], nowMs: 5 },
+  {
+    kind: "update_tasks",
+    basedOn: { "shop/web": 2 },
+    create: [task()],
+    stop: [],
+    forget: [],
+    rollouts: [],
+  },
+];
+
+t.test("a command reads back as it was written", async (t) => {
+  for (const command of commands) t.strictSame(decodeCommand(encodeCommand(command)), command);
+});
+
+t.test("damaged bytes are no command, and never a crash", async (t) => {
+  const random = seededRandom(7);
+  const bytes = encodeCommand(commands[1] as Command);
+  let crashes = 0;
+  for (let round = 0; round < 2_000; round += 1) {
+    const damaged = Buffer.from(bytes.subarray(0, Math.ceil(random.next() * bytes.length)));
+    damaged[Math.floor(random.next() * damaged.length)] = Math.floor(random.next() * 256);
+    try {
+      decodeCommand(damaged);
+    } catch {
+      crashes += 1;
+    }
+  }
+  t.equal(crashes, 0);
+});
+
+t.test("a snapshot restores the same state", async (t) => {
+  const store = new ClusterStore();
+  commands.forEach((command, i) => {
+    store.apply({ index: i + 1, data: encodeCommand(command) });
+  });
+  store.apply({ index: 9, data: new Uint8Array([1, 2, 3]) });
+  const other = new ClusterStore();
+  other.restore(store.snapshot(), 9);
+  t.strictSame(other.state.get(), store.state.get());
+  t.equal(other.state.get().tasks.size, 1);
+});
+
+t.test("a report counts only when it is of its owner", async (t) => {
+  const bytes = encodeReport({
+    nodeId: nodeId("n1"),
+    skeinVersion: "0.1.0",
+    runtime: "memory",
+    runtimeVersion: "",
+    platform: { os: "linux", arch: "amd64" },
+    capacity: { cpuMillis: 1, memoryBytes: 1 },
+    httpPort: 80,
+    routesIndex: 0,
+    appliedIndex: 0,
+    tasks: [],
+  });
+  t.equal(decodeReport(bytes, "n1")?.nodeId, "n1");
+  t.equal(decodeReport(bytes, "n2"), undefined);
+});
