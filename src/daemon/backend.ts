@@ -1,0 +1,95 @@
+import type { ApiBackend, Facts } from "../api/index.ts";
+import { timeText } from "../api/index.ts";
+import type { ClusterState, Command, Observations, Outcome } from "../cluster/index.ts";
+import type { Clock, NodeId, ReadableCell, ServiceKey } from "../kernel/index.ts";
+import { encodeToken } from "../network/index.ts";
+import type { RaftStatus } from "../raft/index.ts";
+import type { Explanations } from "../scheduler/index.ts";
+import { onChange } from "./coalesce.ts";
+import type { TaskLogs } from "./task-logs.ts";
+import { hashSecret, newSecret } from "./tokens.ts";
+
+/** Watchers see a burst of changes as one. */
+const coalesceMs = 50;
+
+type BackendOptions = {
+  readonly self: NodeId;
+  readonly version: string;
+  readonly state: ReadableCell<ClusterState>;
+  readonly observations: ReadableCell<Observations>;
+  readonly log: ReadableCell<RaftStatus>;
+  readonly explanations: ReadableCell<Explanations>;
+  readonly taskLogs: TaskLogs;
+  /** What a token must name so that its holder knows the cluster again. */
+  readonly pins: {
+    readonly clusterId: string;
+    readonly clusterPublicKey: string;
+    readonly caFingerprint: string;
+  };
+  readonly submit: (
+    command: Command,
+    options: { readonly signal: AbortSignal },
+  ) => Promise<Outcome>;
+  readonly clock: Clock;
+};
+
+/** What the API's handlers need, from the running daemon. */
+export function makeBackend(options: BackendOptions): ApiBackend {
+  const { state, observations, log, explanations, taskLogs, submit, clock } = options;
+  const facts = (): Facts => ({
+    self: options.self,
+    version: options.version,
+    state: state.get(),
+    observations: observations.get(),
+    log: log.get(),
+    pending: sentencesOf(explanations.get()),
+  });
+  return {
+    facts,
+    subscribe: (listener) =>
+      onChange([state, observations, explanations], listener, { delayMs: coalesceMs }),
+    submit,
+    now: () => clock.now(),
+    logs: (service, wanted) => taskLogs.ofService(service, wanted),
+    createToken: async ({ role, ttlMs, uses }, { signal }) => {
+      const { id, secret } = newSecret();
+      const nowMs = clock.now();
+      const expiresAtMs = nowMs + ttlMs;
+      const token = {
+        id,
+        role,
+        secretHash: hashSecret(secret),
+        expiresAtMs,
+        ...(uses === undefined ? {} : { usesLeft: uses }),
+        createdAtMs: nowMs,
+      };
+      const outcome = await submit({ kind: "put_token", token }, { signal });
+      if (outcome.kind === "rejected") throw new Error(outcome.message);
+      const text = encodeToken({ ...options.pins, role, tokenId: id, secret, expiresAtMs });
+      const address = state.get().nodes.get(options.self)?.address ?? "ADDRESS:7946";
+      return {
+        id,
+        role,
+        expiresAt: timeText(expiresAtMs),
+        usesLeft: uses ?? null,
+        token: text,
+        joinCommand: role === "node" ? `skein daemon --join ${address} --token ${text}` : "",
+      };
+    },
+  };
+}
+
+/** What is waiting for something other than its turn. */
+function sentencesOf(explanations: Explanations): Map<ServiceKey, readonly string[]> {
+  const sentences = new Map<ServiceKey, readonly string[]>();
+  for (const [key, pending] of explanations) {
+    const stuck = pending.filter(({ cause }) => cause !== "waiting_for_stop");
+    if (stuck.length > 0) {
+      sentences.set(
+        key,
+        stuck.map(({ message }) => message),
+      );
+    }
+  }
+  return sentences;
+}

@@ -1,0 +1,56 @@
+import pino from "pino";
+import { codeOf, type Logger, messageOf } from "../kernel/index.ts";
+import type { Settings } from "./settings.ts";
+import { startDaemon } from "./start-daemon.ts";
+
+/** Stopping must not hang a machine's shutdown: past this the process just ends. */
+const stopTimeoutMs = 4_500;
+
+/**
+ * Runs the daemon until SIGTERM or SIGINT and resolves with the exit status. SIGTERM leaves
+ * containers and the proxy running, for a restart or an upgrade; SIGINT stops the proxy too.
+ */
+export async function runDaemon(settings: Settings, version: string): Promise<number> {
+  const logger: Logger = pino(
+    { level: settings.logLevel, base: { node: settings.name } },
+    pino.destination({ dest: 2, sync: true }),
+  );
+  const stopping = new AbortController();
+  let signalled: NodeJS.Signals | undefined;
+  const stop = (signal: NodeJS.Signals) => {
+    // A second signal means that the person does not want to wait.
+    if (signalled !== undefined) process.exit(1);
+    signalled = signal;
+    stopping.abort(new Error(`stopped by ${signal}`));
+    setTimeout(() => process.exit(0), stopTimeoutMs).unref();
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  const fatal = Promise.withResolvers<never>();
+  fatal.promise.catch(() => undefined);
+  try {
+    await using daemon = await startDaemon({
+      settings,
+      version,
+      logger,
+      onFatal: fatal.reject,
+      print: (text) => process.stdout.write(text),
+      signal: stopping.signal,
+    });
+    await Promise.race([aborted(stopping.signal), fatal.promise]);
+    logger.info({ signal: signalled }, "stopping");
+    await daemon.stop({ keepProxy: signalled !== "SIGINT" });
+    return 0;
+  } catch (error) {
+    if (stopping.signal.aborted) return 0;
+    logger.error({ code: codeOf(error), error: messageOf(error) }, "the daemon ends");
+    throw error;
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  await promise;
+}

@@ -1,0 +1,160 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { type ApiBackend, ApiClient, type Facts, makeHandlers } from "../../src/api/index.ts";
+import { socketTransport } from "../../src/api/io/http-transport.ts";
+import { startApiServer } from "../../src/api/io/server.ts";
+import {
+  apply,
+  type ClusterState,
+  type LogStatus,
+  noObservations,
+} from "../../src/cluster/index.ts";
+import { Cell, CodedError, nodeId, silentLogger } from "../../src/kernel/index.ts";
+import { clusterOf, serviceSpec } from "../builders.ts";
+
+const { signal } = new AbortController();
+
+const log: LogStatus = {
+  leader: nodeId("n1"),
+  term: 3,
+  commitIndex: 7,
+  appliedIndex: 7,
+  voters: [nodeId("n1")],
+  learners: [],
+  hasQuorum: true,
+};
+
+/** The real server, handlers and client over a state that applies commands at once. */
+async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string } = {}) {
+  const directory = mkdtempSync(join(tmpdir(), "skein-api-"));
+  const state = new Cell<ClusterState>(clusterOf("n1", "n2"));
+  const backend: ApiBackend = {
+    facts: (): Facts => ({
+      self: nodeId("n1"),
+      version: "0.0.0",
+      state: state.get(),
+      observations: noObservations,
+      log,
+      pending: new Map(),
+    }),
+    subscribe: (listener) => state.subscribe(listener),
+    submit: async (command) => {
+      if (options.hasQuorum === false) throw new CodedError("no_quorum", "No leader was found.");
+      const { state: next, outcome } = apply(state.get(), state.get().index + 1, command);
+      state.set(next);
+      return outcome;
+    },
+    now: () => 1_000,
+    createToken: () => Promise.reject(new Error("unexpected")),
+    async *logs() {
+      yield {
+        time: "1970-01-01T00:00:01.000Z",
+        task: "web.1",
+        node: "n1",
+        stream: "stdout",
+        text: "hi",
+      };
+    },
+  };
+  const socketPath = join(directory, "api.sock");
+  const server = await startApiServer({
+    handlers: makeHandlers(backend),
+    socketPath,
+    logger: silentLogger,
+    ...(options.bearer === undefined ? {} : { authorize: (bearer) => bearer === options.bearer }),
+  });
+  t.teardown(async () => {
+    await server[Symbol.asyncDispose]();
+    rmSync(directory, { recursive: true });
+  });
+  return { client: new ApiClient(socketTransport(socketPath)), socketPath, state };
+}
+
+t.test("a service is created, shown, scaled and removed", async (t) => {
+  const { client } = await startApi(t);
+  const created = await client.call("applyServices", {
+    body: { services: [serviceSpec()], dryRun: false },
+    signal,
+  });
+  t.match(created.changes, [{ name: "web", action: "create" }]);
+  const params = { namespace: "shop", name: "web" };
+  await client.call("scaleService", { params, body: { replicas: 5 }, signal });
+  t.match(await client.call("getService", { params, signal }), { desired: 5, revision: 1 });
+  await client.call("removeService", { params, signal });
+  t.strictSame(await client.call("listServices", { signal }), []);
+});
+
+t.test("a dry run, and the same file again, change nothing", async (t) => {
+  const { client, state } = await startApi(t);
+  const body = { services: [serviceSpec()], dryRun: true };
+  await client.call("applyServices", { body, signal });
+  t.equal(state.get().services.size, 0);
+  await client.call("applyServices", { body: { ...body, dryRun: false }, signal });
+  const { index } = state.get();
+  const again = await client.call("applyServices", { body: { ...body, dryRun: false }, signal });
+  t.match(again.changes, [{ action: "none" }]);
+  t.equal(state.get().index, index);
+});
+
+t.test("problems keep their code on the way to the client", async (t) => {
+  const { client } = await startApi(t);
+  const params = { namespace: "shop", name: "nope" };
+  await t.rejects(client.call("getService", { params, signal }), { code: "not_found" });
+  await t.rejects(client.call("scaleService", { params, body: { replicas: -1 }, signal }), {
+    code: "invalid",
+    message: /replicas/,
+  });
+  const { client: minority } = await startApi(t, { hasQuorum: false });
+  await t.rejects(
+    minority.call("applyServices", { body: { services: [serviceSpec()], dryRun: false }, signal }),
+    { code: "no_quorum" },
+  );
+});
+
+t.test("without the token nothing is told", async (t) => {
+  const { client, socketPath } = await startApi(t, { bearer: "id.secret" });
+  await t.rejects(client.call("status", { signal }), { code: "unauthorized" });
+  const transport = socketTransport(socketPath);
+  t.match(await transport.send({ method: "GET", path: "/v1/nope", body: undefined, signal }), {
+    status: 401,
+  });
+});
+
+t.test("nobody at the socket: says so", async (t) => {
+  const client = new ApiClient(socketTransport("/tmp/skein-no-such.sock"));
+  await t.rejects(client.call("status", { signal }), { code: "unreachable" });
+});
+
+t.test("a watch tells of every change until it is given up", async (t) => {
+  const { client } = await startApi(t);
+  const giveUp = new AbortController();
+  const seen: number[] = [];
+  const watch = client.stream("watchServices", { signal: giveUp.signal });
+  try {
+    for await (const services of watch) {
+      seen.push(services.length);
+      if (services.length === 1) giveUp.abort();
+      else {
+        const body = { services: [serviceSpec()], dryRun: false };
+        await client.call("applyServices", { body, signal });
+      }
+    }
+  } catch (error) {
+    if (!giveUp.signal.aborted) throw error;
+  }
+  t.strictSame(seen, [0, 1]);
+});
+
+t.test("log lines come one document a line", async (t) => {
+  const { client } = await startApi(t);
+  await client.call("applyServices", {
+    body: { services: [serviceSpec()], dryRun: false },
+    signal,
+  });
+  const texts: string[] = [];
+  const params = { namespace: "shop", name: "web" };
+  for await (const entry of client.stream("logs", { params, signal })) texts.push(entry.text);
+  t.strictSame(texts, ["hi"]);
+});
