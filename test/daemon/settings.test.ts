@@ -1,0 +1,34 @@
+import t from "tap";
+import { type DaemonFlags, readSettings } from "../../src/daemon/settings.ts";
+
+function read(flags: DaemonFlags, environment: NodeJS.ProcessEnv = {}) {
+  return readSettings({ name: "n1", ...flags }, environment, (path) => `token from ${path}\n`);
+}
+
+t.test("flag, then environment, then default", async (t) => {
+  t.match(read({}, { HOME: "/home/x" }), { listen: { host: "0.0.0.0", port: 7946 }, httpPort: 80 });
+  t.equal(read({}, { SKEIN_HTTP_PORT: "8080" }).httpPort, 8080);
+  t.equal(read({ httpPort: "81" }, { SKEIN_HTTP_PORT: "8080" }).httpPort, 81);
+});
+
+t.test("addresses get the default port, also IPv6 ones", async (t) => {
+  t.strictSame(read({ join: "10.0.0.1, [fd00::1]:80" }).join, ["10.0.0.1:7946", "[fd00::1]:80"]);
+  t.strictSame(read({ listen: "[::]:7000" }).listen, { host: "::", port: 7000 });
+});
+
+t.test("a token may come from a file, so that it shows in no argument list", async (t) => {
+  t.equal(read({ tokenFile: "/token" }).token, "token from /token");
+  t.equal(read({}, { SKEIN_TOKEN: "abc" }).token, "abc");
+});
+
+const wrong: readonly { readonly flags: DaemonFlags; readonly message: RegExp }[] = [
+  { flags: { name: "No Such_Name" }, message: /name/ },
+  { flags: { listen: "a b" }, message: /--listen: "a b"/ },
+  { flags: { label: ["zone"] }, message: /--label: "zone" is not NAME=VALUE/ },
+  { flags: { runtime: "podman" }, message: /runtime/ },
+  { flags: { httpPort: "many" }, message: /httpPort/ },
+];
+
+t.test("what cannot be used is refused by name", async (t) => {
+  for (const { flags, message } of wrong) t.throws(() => read(flags), { code: "usage", message });
+});

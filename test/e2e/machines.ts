@@ -1,0 +1,387 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+/**
+ * N "machines" on this host for end-to-end tests: each with its own network namespace on a
+ * shared switch (addresses 10.98.0.1, .2, …), process, mount and host name namespaces, a
+ * private /run and /var/lib/skein, and its own Docker engine. They can be unplugged, and
+ * lose power.
+ */
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = dirname(dirname(here));
+const subnet = "10.98.0";
+
+/** Why no machines can be made here; undefined when they can. */
+export function machinesUnavailable(): string | undefined {
+  if (process.platform !== "linux") return "needs Linux";
+  if (process.getuid?.() !== 0) return "needs root, to make network namespaces";
+  for (const tool of ["dockerd", "ip", "unshare", "nsenter", "busybox", "docker"]) {
+    if (spawnSync("which", [tool]).status !== 0) return `needs ${tool}`;
+  }
+  const probe = spawnSync("unshare", ["--net", "--mount", "--uts", "--pid", "--fork", "true"]);
+  return probe.status === 0 ? undefined : "may not make namespaces here";
+}
+
+export type CommandResult = {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+};
+
+/** One request of the outside client. */
+export type Sample = {
+  readonly atMs: number;
+  readonly tookMs: number;
+  readonly target: string;
+  readonly status?: number;
+  readonly body?: string;
+  readonly error?: string;
+};
+
+type Target = { readonly host: string; readonly port: number; readonly hostHeader?: string };
+
+/** Images that every machine has: `skein-test/web:1` and `:2` answer "HOSTNAME VERSION". */
+const imageVersions = ["1", "2"];
+
+export class Machines implements AsyncDisposable {
+  readonly #prefix: string;
+  readonly #directory: string;
+  readonly #inits = new Map<number, ChildProcess>();
+  readonly #daemons = new Map<number, ChildProcess>();
+
+  constructor() {
+    this.#prefix = `skein-e2e-${process.pid}`;
+    this.#directory = mkdtempSync(join(tmpdir(), `${this.#prefix}-`));
+  }
+
+  /** Boots machines 1 to `count`, with the test images loaded. */
+  static async start(count: number): Promise<Machines> {
+    removeLeftovers();
+    const machines = new Machines();
+    try {
+      machines.#makeSwitch();
+      const numbers = Array.from({ length: count }, (_, i) => i + 1);
+      for (const number of numbers) machines.#boot(number);
+      await Promise.all(numbers.map((number) => machines.#engineReady(number)));
+      const context = makeImageContext(machines.#directory);
+      for (const number of numbers) machines.#loadImages(number, context);
+      return machines;
+    } catch (error) {
+      await machines[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  address(number: number): string {
+    return `${subnet}.${number}`;
+  }
+
+  /** Runs a command on a machine and waits for its end. */
+  exec(
+    number: number,
+    argv: readonly string[],
+    options: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  ): CommandResult {
+    const { status, stdout, stderr } = spawnSync("nsenter", this.#enter(number, argv), {
+      encoding: "utf8",
+      input: options.input ?? "",
+      env: { ...process.env, ...options.env },
+      timeout: 120_000,
+      maxBuffer: 64 << 20,
+    });
+    return { status: status ?? 128, stdout, stderr };
+  }
+
+  /** The same without blocking this process, for what runs while something else happens. */
+  async execAsync(number: number, argv: readonly string[]): Promise<CommandResult> {
+    return await collect(spawn("nsenter", this.#enter(number, argv), { stdio: "pipe" }));
+  }
+
+  /** The command line on a machine, through its local socket. */
+  async skein(number: number, ...args: readonly string[]): Promise<CommandResult> {
+    return await this.execAsync(number, [join(root, "bin", "skein"), ...args]);
+  }
+
+  /** The same as data; throws when it fails. */
+  async skeinJson<T>(number: number, ...args: readonly string[]): Promise<T> {
+    const result = await this.skein(number, ...args, "--json");
+    if (result.status !== 0) throw new Error(`skein ${args.join(" ")}: ${result.stderr}`);
+    return JSON.parse(result.stdout) as T;
+  }
+
+  /** Docker's command line against a machine's engine. */
+  docker(number: number, ...args: readonly string[]): CommandResult {
+    return this.exec(number, ["docker", ...args]);
+  }
+
+  /** Starts a daemon; resolves at once. Its output goes to {@link daemonLog}. */
+  startDaemon(number: number, ...args: readonly string[]): ChildProcess {
+    const log = openSync(this.#daemonLogFile(number), "a");
+    const argv = [join(root, "bin", "skein"), "daemon", ...args];
+    const child = spawn("nsenter", this.#enter(number, argv), { stdio: ["ignore", log, log] });
+    this.#daemons.set(number, child);
+    return child;
+  }
+
+  daemonLog(number: number): string {
+    const file = this.#daemonLogFile(number);
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
+  }
+
+  /** Signals a machine's daemon (not its proxy) and waits for its end. */
+  async signalDaemon(number: number, signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#daemons.get(number);
+    if (child === undefined) throw new Error(`machine ${number} has no daemon`);
+    const ended = new Promise<number | null>((resolve) => {
+      if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode);
+      else child.once("exit", (code) => resolve(code));
+    });
+    // nsenter forks into the pid namespace: its child there is the daemon.
+    const pid = spawnSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).stdout.trim();
+    process.kill(pid === "" ? (child.pid ?? 0) : Number(pid), signal);
+    return await ended;
+  }
+
+  /** Unplugs a machine: it keeps running and sees no link go down. */
+  cut(number: number): void {
+    ip("-n", this.#namespace(0), "link", "set", `m${number}`, "nomaster");
+  }
+
+  heal(number: number): void {
+    ip("-n", this.#namespace(0), "link", "set", `m${number}`, "master", "lan");
+  }
+
+  /** Power loss: silence on the wire, then everything in the machine dies at once. */
+  async kill(number: number): Promise<void> {
+    ip("-n", this.#namespace(0), "link", "del", `m${number}`);
+    await this.#destroyInit(number);
+    ip("netns", "del", this.#namespace(number));
+  }
+
+  /** Boots a machine again, its disk as it was. Its daemon is the caller's to start. */
+  async start(number: number): Promise<void> {
+    this.#boot(number);
+    await this.#engineReady(number);
+  }
+
+  /** A fixed number of requests from outside the cluster, one after the other. */
+  async request(targets: readonly Target[], count: number): Promise<readonly Sample[]> {
+    const job = { targets, count, intervalMs: 0 };
+    const { status, stdout, stderr } = await collect(this.#client(job));
+    if (status !== 0) throw new Error(stderr);
+    return JSON.parse(stdout);
+  }
+
+  /** Requests at an interval until stopped. */
+  startLoad(options: {
+    readonly targets: readonly Target[];
+    readonly intervalMs: number;
+    readonly keepAlive?: boolean;
+    readonly timeoutMs?: number;
+  }): { stop(): Promise<readonly Sample[]> } {
+    const child = this.#client(options);
+    const result = collect(child);
+    return {
+      stop: async () => {
+        child.stdin?.end();
+        return JSON.parse((await result).stdout);
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const number of [...this.#inits.keys()]) await this.#destroyInit(number);
+    for (const name of namespaces()) {
+      if (name.startsWith(`${this.#prefix}-`)) ip("netns", "del", name);
+    }
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  #client(job: object): ChildProcess {
+    const command = [process.execPath, join(here, "http-client.mjs"), JSON.stringify(job)];
+    const namespace = `--net=/run/netns/${this.#namespace(0)}`;
+    return spawn("nsenter", [namespace, ...command], { stdio: "pipe" });
+  }
+
+  #namespace(number: number): string {
+    return `${this.#prefix}-${number}`;
+  }
+
+  #home(number: number): string {
+    return join(this.#directory, String(number));
+  }
+
+  #daemonLogFile(number: number): string {
+    return join(this.#home(number), "daemon.log");
+  }
+
+  #makeSwitch(): void {
+    const namespace = this.#namespace(0);
+    ip("netns", "add", namespace);
+    ip("-n", namespace, "link", "set", "lo", "up");
+    ip("-n", namespace, "link", "add", "lan", "type", "bridge");
+    ip("-n", namespace, "addr", "add", `${subnet}.254/24`, "dev", "lan");
+    ip("-n", namespace, "link", "set", "lan", "up");
+  }
+
+  #boot(number: number): void {
+    const home = this.#home(number);
+    for (const folder of ["etc", "docker", "skein"]) {
+      mkdirSync(join(home, folder), { recursive: true });
+    }
+    const settings = {
+      "data-root": join(home, "docker"),
+      "exec-root": "/run/docker",
+      pidfile: "/run/docker.pid",
+      hosts: ["unix:///run/docker.sock"],
+      bip: `172.29.${number}.1/24`,
+      "cgroup-parent": `/${this.#prefix}/${number}`,
+      "log-level": "warn",
+    };
+    writeFileSync(join(home, "etc", "daemon.json"), JSON.stringify(settings));
+    const namespace = this.#namespace(number);
+    const [lan, link] = [this.#namespace(0), `m${number}`];
+    ip("netns", "add", namespace);
+    ip("-n", lan, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace);
+    ip("-n", lan, "link", "set", link, "master", "lan", "up");
+    ip("-n", namespace, "link", "set", "lo", "up");
+    ip("-n", namespace, "addr", "add", `${this.address(number)}/24`, "dev", "eth0");
+    ip("-n", namespace, "link", "set", "eth0", "up");
+    ip("-n", namespace, "route", "add", "default", "via", `${subnet}.254`);
+    const log = openSync(join(home, "boot.log"), "a");
+    const isolate = ["--mount", "--uts", "--pid", "--fork", "--kill-child"];
+    const init = [join(here, "machine-boot.sh"), link, home];
+    const child = spawn(
+      "nsenter",
+      [`--net=/run/netns/${namespace}`, "unshare", ...isolate, ...init],
+      { stdio: ["ignore", log, log] },
+    );
+    this.#inits.set(number, child);
+  }
+
+  /** Process id, on this host, of a machine's PID 1. */
+  #initPid(number: number): string {
+    const child = this.#inits.get(number);
+    if (child === undefined) throw new Error(`machine ${number} is off`);
+    return spawnSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).stdout.trim();
+  }
+
+  #enter(number: number, argv: readonly string[]): string[] {
+    const spaces = ["--mount", "--uts", "--net", "--pid"];
+    return ["-t", this.#initPid(number), ...spaces, `--wdns=${process.cwd()}`, ...argv];
+  }
+
+  async #engineReady(number: number): Promise<void> {
+    const deadline = Date.now() + 60_000;
+    for (;;) {
+      if (this.#initPid(number) !== "" && this.docker(number, "version").status === 0) return;
+      if (Date.now() > deadline) {
+        throw new Error(
+          `the engine of machine ${number} does not start; see ${this.#home(number)}`,
+        );
+      }
+      await sleep(100);
+    }
+  }
+
+  #loadImages(number: number, context: string): void {
+    for (const version of imageVersions) {
+      const image = `skein-test/web:${version}`;
+      const build = ["docker", "build", "-q", "-t", image, "--build-arg", `VERSION=${version}`];
+      const env = { DOCKER_BUILDKIT: "0" };
+      const result = this.exec(number, [...build, context], { env });
+      if (result.status !== 0) throw new Error(result.stderr);
+    }
+  }
+
+  async #destroyInit(number: number): Promise<void> {
+    const child = this.#inits.get(number);
+    this.#inits.delete(number);
+    if (child === undefined || child.exitCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    const pid = spawnSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).stdout.trim();
+    if (pid !== "") process.kill(Number(pid), "SIGKILL");
+    else child.kill("SIGKILL");
+    await ended;
+  }
+}
+
+function ip(...args: readonly string[]): void {
+  execFileSync("ip", args, { stdio: ["ignore", "ignore", "pipe"] });
+}
+
+function namespaces(): readonly string[] {
+  return existsSync("/run/netns") ? readdirSync("/run/netns") : [];
+}
+
+/** Namespaces and folders of a run that was killed before it could clean up. */
+function removeLeftovers(): void {
+  for (const name of namespaces()) {
+    const pid = /^skein-e2e-(\d+)-\d+$/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) ip("netns", "del", name);
+  }
+  for (const name of readdirSync(tmpdir())) {
+    const pid = /^skein-e2e-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
+/** What the test images are built from: busybox and a web server's start. */
+function makeImageContext(directory: string): string {
+  const context = join(directory, "image");
+  const bin = join(context, "bin");
+  mkdirSync(bin, { recursive: true });
+  mkdirSync(join(context, "www"));
+  const busybox = spawnSync("which", ["busybox"], { encoding: "utf8" }).stdout.trim();
+  copyFileSync(busybox, join(bin, "busybox"));
+  chmodSync(join(bin, "busybox"), 0o755);
+  for (const tool of ["sh", "httpd", "hostname", "sleep", "wget", "cat", "echo", "ls", "ps"]) {
+    symlinkSync("busybox", join(bin, tool));
+  }
+  const dockerfile = [
+    "FROM scratch",
+    "ARG VERSION",
+    "ENV VERSION=$VERSION",
+    "COPY bin /bin",
+    "COPY www /www",
+    "EXPOSE 80",
+    // As PID 1 httpd ignores SIGTERM; a stop must be quick, and drained before.
+    "STOPSIGNAL SIGKILL",
+    'CMD echo "$(hostname) $VERSION" > /www/index.html; exec httpd -f -p 80 -h /www',
+  ];
+  writeFileSync(join(context, "Dockerfile"), `${dockerfile.join("\n")}\n`);
+  return context;
+}
+
+async function collect(child: ChildProcess): Promise<CommandResult> {
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.setEncoding("utf8").on("data", (chunk) => {
+    stdout += chunk;
+  });
+  child.stderr?.setEncoding("utf8").on("data", (chunk) => {
+    stderr += chunk;
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  child.on("error", reject);
+  child.on("close", (code) => resolve(code ?? 128));
+  return { status: await promise, stdout, stderr };
+}
