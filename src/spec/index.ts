@@ -2,6 +2,9 @@
  * What a user writes: a Compose file becomes validated {@link ServiceSpec}s, or a list of
  * problems with file, line and column.
  */
+export { describeDifference, sameTemplate, specRevisionFingerprint } from "./compare.ts";
+export { formatProblem } from "./diagnostics.ts";
+export { type ParseManifestOptions, parseManifest } from "./parse-manifest.ts";
 export type {
   Amounts,
   HealthCheckSpec,

@@ -1,0 +1,138 @@
+import {
+  endpointModes,
+  failureActions,
+  modes,
+  restartConditions,
+  updateOrders,
+} from "./deploy-keys.ts";
+import type { Diagnostics } from "./diagnostics.ts";
+import { nearest } from "./nearest.ts";
+import type { Placed, Section } from "./section.ts";
+import type { RolloutSpec, ServiceSpec, TaskTemplate } from "./service-spec.ts";
+import { shortened } from "./tree.ts";
+import { readInteger } from "./values.ts";
+
+type Restart = TaskTemplate["restart"];
+type Placement = ServiceSpec["placement"];
+type Constraint = Placement["constraints"][number];
+
+/** `deploy.mode` with `deploy.replicas` or `scale`. */
+export function compileMode(
+  service: Section,
+  deploy: Section | undefined,
+  diagnostics: Diagnostics,
+): ServiceSpec["mode"] {
+  const replicas = deploy?.integer("replicas");
+  const scale = service.integer("scale");
+  deploy?.choice("endpoint_mode", endpointModes);
+  if (replicas !== undefined && scale !== undefined && replicas !== scale) {
+    diagnostics.problem(
+      service.positionOf("scale"),
+      `\`scale\` is ${scale} and \`deploy.replicas\` is ${replicas}`,
+      "keep one of them",
+    );
+  }
+  const mode = deploy?.choice("mode", modes) ?? "replicated";
+  if (mode === "replicated") return { kind: "replicated", replicas: replicas ?? scale ?? 1 };
+  if (replicas !== undefined || scale !== undefined) {
+    diagnostics.problem(
+      deploy?.positionOf("mode") ?? service.position,
+      "a service in mode `global` runs once on every node and has no number of replicas",
+      "remove `replicas`, or `mode: global`",
+    );
+  }
+  return { kind: "global" };
+}
+
+/** `deploy.update_config`. `isExclusive`: the service holds what two tasks cannot share. */
+export function compileUpdate(
+  deploy: Section | undefined,
+  options: { readonly isExclusive: boolean },
+): RolloutSpec {
+  const update = deploy?.child("update_config");
+  return {
+    parallelism: update?.integer("parallelism") ?? 1,
+    delayMs: update?.durationMs("delay") ?? 0,
+    order:
+      update?.choice("order", updateOrders) ?? (options.isExclusive ? "stop-first" : "start-first"),
+    monitorMs: update?.durationMs("monitor") ?? 5_000,
+    failureAction: update?.choice("failure_action", failureActions) ?? "pause",
+    maxFailureRatio: update?.number("max_failure_ratio") ?? 0,
+  };
+}
+
+/** `deploy.restart_policy`, or else `restart`. */
+export function compileRestart(service: Section, deploy: Section | undefined): Restart {
+  const plain = plainRestart(service);
+  const policy = deploy?.child("restart_policy");
+  if (policy === undefined) return plain;
+  const maxAttempts = policy.integer("max_attempts");
+  return {
+    condition: policy.choice("condition", restartConditions) ?? "any",
+    delayMs: policy.durationMs("delay") ?? 0,
+    windowMs: policy.durationMs("window") ?? 0,
+    ...(maxAttempts !== undefined && { maxAttempts }),
+  };
+}
+
+function plainRestart(service: Section): Restart {
+  const words = "`no`, `always`, `on-failure`, `on-failure:ATTEMPTS` or `unless-stopped`";
+  const any: Restart = { condition: "any", delayMs: 0, windowMs: 0 };
+  const tree = service.tree("restart");
+  // YAML 1.1 readers, and so many people's files, take an unquoted `no` for `false`.
+  if (tree?.kind === "scalar" && tree.type === "boolean") {
+    service.reject("restart", words, 'write `"no"`');
+    return any;
+  }
+  const [word, attempts, ...rest] = (service.text("restart") ?? "always").split(":");
+  if (word === "on-failure" && rest.length === 0) {
+    if (attempts === undefined) return { ...any, condition: "on-failure" };
+    const maxAttempts = readInteger(attempts, { minimum: 0, maximum: 1_000_000 });
+    if (maxAttempts !== undefined) return { ...any, condition: "on-failure", maxAttempts };
+  }
+  if (attempts === undefined && word === "no") return { ...any, condition: "none" };
+  if (attempts !== undefined || (word !== "always" && word !== "unless-stopped")) {
+    const meant = nearest(word ?? "", ["always", "on-failure", "unless-stopped"]);
+    service.reject(
+      "restart",
+      words,
+      meant === undefined ? undefined : `did you mean \`${meant}\`?`,
+    );
+  }
+  return any;
+}
+
+/** `deploy.placement`. */
+export function compilePlacement(deploy: Section | undefined, diagnostics: Diagnostics): Placement {
+  const placement = deploy?.child("placement");
+  const maxReplicasPerNode = placement?.integer("max_replicas_per_node");
+  const constraints = (placement?.texts("constraints") ?? []).flatMap((item) => {
+    const constraint = readConstraint(item, diagnostics);
+    return constraint === undefined ? [] : [constraint];
+  });
+  return { constraints, ...(maxReplicasPerNode !== undefined && { maxReplicasPerNode }) };
+}
+
+const constraintKeys = ["node.id", "node.hostname", "node.platform.os", "node.platform.arch"];
+
+function readConstraint(item: Placed, diagnostics: Diagnostics): Constraint | undefined {
+  const match = /^([^\s=!]+)\s*(==|!=)\s*(.+)$/.exec(item.text.trim());
+  const [, key = "", operator = "", value = ""] = match ?? [];
+  if (match === null) {
+    const what = `\`${shortened(item.text)}\` is not a constraint`;
+    diagnostics.problem(item.position, what, "write `key == value` or `key != value`");
+    return undefined;
+  }
+  if (!constraintKeys.includes(key) && !/^node\.labels\.[\w./-]+$/.test(key)) {
+    const meant = nearest(key, constraintKeys);
+    diagnostics.problem(
+      item.position,
+      `\`${shortened(key)}\` is not something to choose nodes by`,
+      meant === undefined
+        ? "use `node.id`, `node.hostname`, `node.platform.os`, `node.platform.arch` or `node.labels.NAME`"
+        : `did you mean \`${meant}\`?`,
+    );
+    return undefined;
+  }
+  return { key, operator: operator === "==" ? "==" : "!=", value };
+}

@@ -1,0 +1,295 @@
+import { maxReplicas, minMemoryLimitBytes } from "./deploy-keys.ts";
+import {
+  boolean,
+  bytes,
+  choice,
+  command,
+  cpus,
+  duration,
+  integer,
+  noEffect,
+  notYet,
+  pairs,
+  type SectionRules,
+  section,
+  supported,
+  text,
+  texts,
+} from "./key-rule.ts";
+
+export const protocols = ["tcp", "udp"] as const;
+export const portModes = ["ingress", "host"] as const;
+export const appProtocols = ["auto", "http", "tcp"] as const;
+export const mountKinds = ["bind", "volume", "tmpfs"] as const;
+
+const supportedServiceKeys: SectionRules = {
+  image: supported(text, "example/web:2", "The image to run. Required."),
+  command: supported(
+    command,
+    '["serve", "--verbose"]',
+    "Replaces the image's command. Text is split as a shell would split words, but no shell runs it.",
+  ),
+  entrypoint: supported(command, "/bin/tini --", "Replaces the image's entrypoint. As `command`."),
+  environment: supported(
+    pairs,
+    "{MESSAGE: hello}",
+    "Overrides `env_file`. A key without a value takes it from the environment of the command that reads the file. Numbers are passed on as they are written: `1.10` stays `1.10`.",
+  ),
+  env_file: supported(
+    { kind: "items", section: "env_file", shape: "PATH" },
+    "./web.env",
+    "Files of `KEY=value` lines, read by the command that reads the manifest; later ones override earlier ones.",
+  ),
+  working_dir: supported(text, "/srv", "The directory in which the command runs."),
+  user: supported(text, '"1000:1000"', "The user, or `user:group`, that runs the command."),
+  hostname: supported(text, "web-host", "The container's own host name."),
+  labels: supported(
+    pairs,
+    "{team: shop}",
+    "Labels of the container. Keys that start with `skein.` are taken.",
+  ),
+  ports: supported(
+    { kind: "items", section: "port", shape: "[PUBLISHED:]TARGET[/PROTOCOL]" },
+    '["8080:80"]',
+    "`8080:80` answers on port 8080 of every node and is balanced over all tasks. `80` alone gives each task a free port of its own node. Ranges (`8000-8002:80-82`) are allowed.",
+  ),
+  expose: supported(
+    texts,
+    '["3000"]',
+    "Ports, or ranges, that other services may reach. Those of `ports` and `x-ingress` need not be repeated.",
+  ),
+  volumes: supported(
+    { kind: "items", section: "mount", shape: "[SOURCE:]TARGET[:ro]" },
+    '["/srv/data:/data:ro"]',
+    "A source that starts with `/` is a directory of the node; another one is a volume declared under the top-level `volumes`; without a source the volume lives as long as the container.",
+  ),
+  tmpfs: supported(texts, "/run", "Directories kept in memory. Options are not supported yet."),
+  healthcheck: supported(
+    section("healthcheck"),
+    '{test: ["CMD", "true"]}',
+    "A command, run inside the container, that says whether it is healthy.",
+  ),
+  "x-healthcheck": supported(
+    section("x-healthcheck"),
+    '{http: ":8080/healthz"}',
+    "A check by HTTP or TCP, made by the daemon, so that the image needs no tools.",
+  ),
+  "x-ingress": supported(
+    { kind: "items", section: "ingress", shape: "HOST[/PATH][:PORT]" },
+    '["shop.example.com/api:8080"]',
+    "Routes requests for a host name, on the HTTP port of every node, to a port of the container. `*.example.com` matches one label. The port may be left out when the service has only one.",
+  ),
+  "x-ports": supported(
+    { kind: "items", shape: "HOST:PORT/http" },
+    '["shop.example.com:8080/http"]',
+    "The same as `x-ingress` in the words of uncloud, for plain HTTP only.",
+  ),
+  deploy: supported(
+    section("deploy"),
+    "{replicas: 3}",
+    "How many tasks run, where, and how they are updated.",
+  ),
+  scale: supported(integer(0, maxReplicas), "2", "The same as `deploy.replicas`."),
+  restart: supported(
+    text,
+    "on-failure:3",
+    "`no`, `always`, `on-failure`, `on-failure:ATTEMPTS` or `unless-stopped`. Default `always`.",
+  ),
+  stop_signal: supported(
+    text,
+    "SIGINT",
+    "The signal that asks the process to end. Default: the image's.",
+  ),
+  stop_grace_period: supported(
+    duration(),
+    "30s",
+    "How long it may take to end before it is killed. Default 10s.",
+  ),
+  init: supported(boolean, "true", "Runs a small init process as the first one. Default false."),
+  read_only: supported(
+    boolean,
+    "true",
+    "Makes the container's root file system read-only. Default false.",
+  ),
+  cap_add: supported(texts, "[NET_ADMIN]", "Linux capabilities to add."),
+  cap_drop: supported(texts, "[ALL]", "Linux capabilities to take away."),
+  cpus: supported(cpus, "0.5", "The same as `deploy.resources.limits.cpus`."),
+  mem_limit: supported(
+    bytes(minMemoryLimitBytes),
+    "256m",
+    "The same as `deploy.resources.limits.memory`.",
+  ),
+  mem_reservation: supported(
+    bytes(),
+    "128m",
+    "The same as `deploy.resources.reservations.memory`.",
+  ),
+};
+
+const notYetServiceKeys: Readonly<Record<string, string>> = {
+  annotations: "Annotations of the container.",
+  attach: "Whether logs are shown by `up`.",
+  blkio_config: "Limits of block devices.",
+  build: "Building an image. Build and push it first, and name it in `image`.",
+  cgroup: "The cgroup namespace.",
+  cgroup_parent: "The parent cgroup.",
+  configs: "Configuration files.",
+  container_name: "A fixed container name; Skein names containers itself.",
+  cpu_count: "The number of usable CPUs.",
+  cpu_percent: "A share of the usable CPUs.",
+  cpu_period: "CPU scheduling. Use `cpus`.",
+  cpu_quota: "CPU scheduling. Use `cpus`.",
+  cpu_rt_period: "Real-time CPU scheduling.",
+  cpu_rt_runtime: "Real-time CPU scheduling.",
+  cpu_shares: "CPU weights. Use `cpus`.",
+  cpuset: "Pinning to CPUs.",
+  credential_spec: "Credentials of managed accounts.",
+  depends_on: "Start order. Let services retry until what they need answers.",
+  develop: "Watching files while developing.",
+  device_cgroup_rules: "Rules for devices.",
+  devices: "Devices of the node.",
+  dns: "Other DNS servers.",
+  dns_opt: "DNS options.",
+  dns_search: "DNS search domains.",
+  domainname: "The container's domain name.",
+  driver_opts: "Options of a driver.",
+  extends: "Taking over another service. Use YAML anchors and `<<`.",
+  external_links: "Links to containers elsewhere.",
+  extra_hosts: "More names in `/etc/hosts`.",
+  gpus: "GPUs.",
+  group_add: "More groups of the user.",
+  ipc: "The IPC namespace.",
+  isolation: "The isolation technology.",
+  label_file: "Files of labels.",
+  links: "Links to other services. Reach them by name.",
+  logging: "The engine's log driver.",
+  mac_address: "A fixed MAC address.",
+  mem_swappiness: "How readily memory is swapped.",
+  memswap_limit: "A limit for memory and swap.",
+  models: "AI models.",
+  network_mode: "The engine's network mode.",
+  networks: "Separate networks.",
+  oom_kill_disable: "Protection from the out-of-memory killer.",
+  oom_score_adj: "Preference of the out-of-memory killer.",
+  pid: "The PID namespace.",
+  pids_limit: "The number of processes.",
+  platform: "The platform of the image. Use a constraint on `node.platform.arch`.",
+  post_start: "Commands to run after the start.",
+  pre_stop: "Commands to run before the stop.",
+  privileged: "All privileges of the node.",
+  profiles: "Services that are left out unless asked for.",
+  provider: "Services that another program provides.",
+  pull_policy: "When to pull. An image is pulled when the node does not have it.",
+  runtime: "Another OCI runtime.",
+  secrets: "Secrets as files.",
+  security_opt: "Security labels.",
+  shm_size: "The size of `/dev/shm`.",
+  stdin_open: "An open standard input.",
+  storage_opt: "Options of the storage driver.",
+  sysctls: "Kernel parameters.",
+  tty: "A terminal.",
+  ulimits: "Limits of the process.",
+  use_api_socket: "The engine's API inside the container.",
+  userns_mode: "The user namespace.",
+  uts: "The UTS namespace.",
+  volumes_from: "Mounts of another service.",
+  "x-caddy": "Settings that uncloud hands to Caddy.",
+  "x-machines": "The machines that uncloud may use. Use `deploy.placement.constraints`.",
+};
+
+export const serviceKeys: SectionRules = {
+  ...supportedServiceKeys,
+  ...Object.fromEntries(
+    Object.entries(notYetServiceKeys).map(([key, note]) => [key, notYet(note)]),
+  ),
+};
+
+export const envFileKeys: SectionRules = {
+  path: supported(text, "./other.env", "The file, seen from the manifest. Required."),
+  required: supported(boolean, "false", "Whether it must exist. Default true."),
+  format: notYet("Another way to read the file."),
+};
+
+export const portKeys: SectionRules = {
+  target: supported(integer(1, 65_535), "81", "The port of the container. Required."),
+  published: supported(
+    text,
+    '"8081"',
+    "The port, or range, that answers; 0 means a free one. Default: a free port of the task's node.",
+  ),
+  protocol: supported(choice(protocols), "udp", "Default `tcp`."),
+  mode: supported(
+    choice(portModes),
+    "host",
+    "`ingress` (the default) answers on every node and is balanced; `host` is bound on the node of each task.",
+  ),
+  app_protocol: supported(
+    choice(appProtocols, ["https", "http2", "grpc"]),
+    "http",
+    "What travels. Default `auto`: the first bytes of each connection tell.",
+  ),
+  name: noEffect("A name for people."),
+  host_ip: notYet("Binding to one address; a port answers on all addresses of a node."),
+};
+
+export const mountKeys: SectionRules = {
+  type: supported(
+    choice(mountKinds, ["npipe", "cluster", "image"]),
+    "tmpfs",
+    "What is mounted. Required.",
+  ),
+  source: supported(text, "/srv/other", "The node's directory, or the volume's name."),
+  target: supported(text, "/other", "Where it appears in the container. Required."),
+  read_only: supported(boolean, "true", "Default false."),
+  consistency: noEffect("A hint for desktop machines."),
+  bind: notYet("Options of a bind mount."),
+  volume: notYet("Options of a volume mount."),
+  tmpfs: notYet("Options of a mount in memory."),
+  image: notYet("Options of an image mount."),
+};
+
+export const ingressKeys: SectionRules = {
+  host: supported(text, "other.example.com", "The host name, or `*.` and a domain. Required."),
+  path: supported(text, "/api", "A prefix of the path. Default `/`."),
+  port: supported(
+    integer(1, 65_535),
+    "9000",
+    "The port of the container. Default: the only port of the service.",
+  ),
+};
+
+const timingKeys: SectionRules = {
+  interval: supported(duration(1), "10s", "Between two checks. Default 30s."),
+  timeout: supported(duration(1), "3s", "How long one check may take. Default 30s."),
+  retries: supported(
+    integer(1, 1_000),
+    "5",
+    "How many checks in a row must fail for the container to count as unhealthy. Default 3.",
+  ),
+  start_period: supported(
+    duration(),
+    "20s",
+    "While the container starts, failed checks do not count for this long. Default 0s.",
+  ),
+  start_interval: supported(
+    duration(1),
+    "1s",
+    "Between two checks during the start period. Default 5s.",
+  ),
+};
+
+export const healthcheckKeys: SectionRules = {
+  test: supported(
+    command,
+    '["CMD", "/healthy"]',
+    '`["CMD", program, argument…]`, `["CMD-SHELL", line]` or a line for `/bin/sh -c`; exit status 0 is healthy. `["NONE"]` or `disable` switches the check off.',
+  ),
+  disable: supported(boolean, "true", "Switches the check off. Default false."),
+  ...timingKeys,
+};
+
+export const daemonHealthcheckKeys: SectionRules = {
+  http: supported(text, '":9000/healthz"', "`:PORT/PATH`; any status from 200 to 399 is healthy."),
+  tcp: supported(text, '":5432"', "`:PORT`; healthy when it takes a connection."),
+  ...timingKeys,
+};

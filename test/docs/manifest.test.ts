@@ -1,0 +1,36 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import t from "tap";
+import { formatProblem, parseManifest } from "../../src/spec/index.ts";
+import { keyTable } from "../../src/spec/key-table.ts";
+import { supportMatrix } from "../../src/spec/support-matrix.ts";
+
+const page = new URL("../../docs/reference/manifest.md", import.meta.url);
+
+// `SKEIN_WRITE_DOCS=1` writes the page anew instead of comparing it.
+if (process.env["SKEIN_WRITE_DOCS"] === "1") writeFileSync(page, supportMatrix());
+
+t.test("The reference page of the manifest", async (t) => {
+  t.test("is the one that the parser's table makes", async (t) => {
+    const hint = "Run `SKEIN_WRITE_DOCS=1 tap test/docs/manifest.test.ts` to write it anew.";
+    t.equal(readFileSync(page, "utf8"), supportMatrix(), hint);
+  });
+
+  t.test("names every key of the table", async (t) => {
+    const text = supportMatrix();
+    for (const key of Object.values(keyTable).flatMap((rules) => Object.keys(rules))) {
+      t.ok(text.includes(`\`${key}\``), key);
+    }
+    t.equal(text.match(/^## /gm)?.length, Object.keys(keyTable).length + 3);
+  });
+});
+
+t.test("The manifests in the how-to guide are valid", async (t) => {
+  const guide = new URL("../../docs/how-to/deploy-a-service.md", import.meta.url);
+  const blocks = [...readFileSync(guide, "utf8").matchAll(/```yaml\n(.*?)```/gs)];
+  t.ok(blocks.length > 0);
+  for (const [, text = ""] of blocks) {
+    const files = [{ name: "compose.yaml", text }];
+    const parsed = parseManifest({ files, environment: {} });
+    t.strictSame(parsed.kind === "invalid" ? parsed.problems.map(formatProblem) : [], []);
+  }
+});
