@@ -1,0 +1,137 @@
+import { Packr } from "msgpackr";
+import { z } from "zod";
+import { decodeConfiguration, parseConfiguration } from "./configuration.ts";
+import type { Entry } from "./log-storage.ts";
+import type { Message } from "./message.ts";
+import { RaftError } from "./raft-error.ts";
+
+/** A frame of the peer network takes no more. */
+export const maxFrameBytes = 4 * 2 ** 20;
+/** What a snapshot may have, so that its message fits into one frame. */
+export const maxSnapshotBytes = maxFrameBytes - 256 * 2 ** 10;
+const maxEntriesPerMessage = 65_536;
+const maxMessagesPerFrame = 4_096;
+
+const packr = new Packr({ useRecords: false });
+
+const natural = z.int().nonnegative();
+const entryId = z.strictObject({ index: natural, term: natural });
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const configuration = z.unknown().transform((parts) => parseConfiguration(parts));
+
+const entry = z
+  .tuple([z.enum(["normal", "configuration", "empty"]), natural, natural, bytes])
+  .transform(([kind, index, term, data]): Entry => ({ kind, index, term, data }));
+
+const messageSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("pre_vote_request"), term: natural, lastEntry: entryId }),
+  z.strictObject({ kind: z.literal("pre_vote_response"), term: natural, isGranted: z.boolean() }),
+  z.strictObject({
+    kind: z.literal("vote_request"),
+    term: natural,
+    lastEntry: entryId,
+    isTransfer: z.boolean(),
+  }),
+  z.strictObject({ kind: z.literal("vote_response"), term: natural, isGranted: z.boolean() }),
+  z.strictObject({
+    kind: z.literal("append_request"),
+    term: natural,
+    previous: entryId,
+    entries: z.array(entry).max(maxEntriesPerMessage),
+    commitIndex: natural,
+  }),
+  z.strictObject({ kind: z.literal("append_accepted"), term: natural, matchIndex: natural }),
+  z.strictObject({
+    kind: z.literal("append_rejected"),
+    term: natural,
+    rejectedIndex: natural,
+    hint: entryId,
+  }),
+  z.strictObject({
+    kind: z.literal("heartbeat"),
+    term: natural,
+    commitIndex: natural,
+    readContext: natural,
+  }),
+  z.strictObject({ kind: z.literal("heartbeat_response"), term: natural, readContext: natural }),
+  z.strictObject({
+    kind: z.literal("snapshot_request"),
+    term: natural,
+    meta: z.strictObject({ index: natural, term: natural, configuration }),
+    data: bytes,
+  }),
+  z.strictObject({ kind: z.literal("timeout_now"), term: natural }),
+]);
+const frameSchema = z.array(messageSchema).max(maxMessagesPerFrame);
+
+/** An encoded message; several of them make a frame. */
+export function encodeMessage(message: Message): Uint8Array {
+  return Uint8Array.from(packr.pack(toWire(message)));
+}
+
+/** A frame of messages that {@link encodeMessage} made. The caller keeps the frame's limit. */
+export function encodeFrame(messages: readonly Uint8Array[]): Uint8Array {
+  const header = arrayHeader(messages.length);
+  const size = messages.reduce((sum, { byteLength }) => sum + byteLength, header.length);
+  const frame = new Uint8Array(size);
+  frame.set(header);
+  let offset = header.length;
+  for (const message of messages) {
+    frame.set(message, offset);
+    offset += message.byteLength;
+  }
+  return frame;
+}
+
+/** Reads what a peer sent. @throws RaftError `malformed_message`, `too_large`. */
+export function decodeFrame(frame: Uint8Array): readonly Message[] {
+  if (frame.byteLength > maxFrameBytes) {
+    throw new RaftError("too_large", `A frame has at most ${maxFrameBytes} bytes.`);
+  }
+  let unpacked: unknown;
+  try {
+    unpacked = packr.unpack(frame);
+  } catch (cause) {
+    throw new RaftError("malformed_message", "A peer sent a frame that is no msgpack.", { cause });
+  }
+  const parsed = frameSchema.safeParse(unpacked);
+  if (!parsed.success) {
+    throw new RaftError(
+      "malformed_message",
+      `A peer sent a wrong message: ${parsed.error.message}`,
+    );
+  }
+  for (const message of parsed.data) checkEntries(message);
+  return parsed.data;
+}
+
+/** The core relies on entries that follow each other and on configurations that can be read. */
+function checkEntries(message: Message): void {
+  if (message.kind !== "append_request") return;
+  let { index, term } = message.previous;
+  for (const entry of message.entries) {
+    if (entry.index !== index + 1 || entry.term < term || entry.term > message.term) {
+      throw new RaftError("malformed_message", `Entry ${entry.index} does not follow ${index}.`);
+    }
+    if (entry.kind === "configuration") decodeConfiguration(entry.data);
+    ({ index, term } = entry);
+  }
+}
+
+function toWire(message: Message): unknown {
+  if (message.kind === "append_request") {
+    const entries = message.entries.map(({ kind, index, term, data }) => [kind, index, term, data]);
+    return { ...message, entries };
+  }
+  if (message.kind === "snapshot_request") {
+    const { voters, votersOutgoing, learners, learnersNext } = message.meta.configuration;
+    const configuration = [voters, votersOutgoing, learners, learnersNext];
+    return { ...message, meta: { ...message.meta, configuration } };
+  }
+  return message;
+}
+
+/** The msgpack header of an array of up to 65,535 elements. */
+function arrayHeader(length: number): Uint8Array {
+  return Uint8Array.of(0xdc, length >> 8, length & 0xff);
+}

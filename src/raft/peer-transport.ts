@@ -1,0 +1,205 @@
+import type { Clock, Logger, NodeId } from "../kernel/index.ts";
+import { messageOf, Wakeup } from "../kernel/index.ts";
+import type { PeerNetwork, PeerStream } from "../network/index.ts";
+import type { Message } from "./message.ts";
+import { decodeFrame, encodeFrame, encodeMessage, maxFrameBytes } from "./message-codec.ts";
+import type { RaftTransport } from "./transport.ts";
+
+const messageProtocol = "/skein/raft/1";
+const requestProtocol = "/skein/propose/1";
+
+/** What may wait for one peer; beyond it the oldest is dropped, and Raft sends it again. */
+const maxQueuedMessages = 2_048;
+const maxQueuedBytes = 16 * 2 ** 20;
+const maxMessagesPerFrame = 1_024;
+const firstBackoffMs = 50;
+const maxBackoffMs = 2_000;
+/** A stream without use for so long is closed; the next message opens another. */
+const idleMs = 60_000;
+
+export type PeerTransport = RaftTransport &
+  AsyncDisposable & {
+    /** Messages that found no room, or no way, since the start. */
+    droppedMessages(): number;
+  };
+
+/** Carries Raft over the peer network: one long-lived stream to each peer, and requests. */
+export function createPeerTransport({
+  network,
+  clock,
+  logger,
+}: {
+  readonly network: PeerNetwork;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): PeerTransport {
+  const stop = new AbortController();
+  const links = new Map<NodeId, PeerLink>();
+  return {
+    send(to, messages) {
+      if (stop.signal.aborted) return;
+      let link = links.get(to);
+      if (link === undefined) {
+        link = new PeerLink({ to, network, clock, logger, signal: stop.signal });
+        links.set(to, link);
+      }
+      link.push(messages);
+    },
+    onMessages(listener) {
+      network.handleStream(messageProtocol, async (from, stream) => {
+        await receive(stream, (messages) => {
+          if (!stop.signal.aborted) listener(from, messages);
+        });
+      });
+    },
+    request: (to, body, { signal }) => network.request(to, requestProtocol, body, { signal }),
+    onRequest(handler) {
+      network.handle(requestProtocol, handler);
+    },
+    droppedMessages: () => [...links.values()].reduce((sum, { dropped }) => sum + dropped, 0),
+    async [Symbol.asyncDispose]() {
+      stop.abort(new Error("The transport was closed."));
+      await Promise.all([...links.values()].map(({ done }) => done));
+    },
+  };
+}
+
+/** Throws on a malformed frame, which ends the stream: its sender is broken. */
+async function receive(
+  stream: PeerStream,
+  listener: (messages: readonly Message[]) => void,
+): Promise<void> {
+  for await (const frame of stream.frames()) listener(decodeFrame(frame));
+  await stream.close();
+}
+
+type LinkOptions = {
+  readonly to: NodeId;
+  readonly network: PeerNetwork;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+};
+
+/** The queue and the stream to one peer. */
+class PeerLink {
+  readonly done: Promise<void>;
+  dropped = 0;
+  readonly #options: LinkOptions;
+  readonly #wakeup = new Wakeup();
+  #queue: Uint8Array[] = [];
+  #queuedBytes = 0;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.done = this.#run();
+  }
+
+  push(messages: readonly Message[]): void {
+    for (const message of messages) {
+      const encoded = encodeMessage(message);
+      this.#queue.push(encoded);
+      this.#queuedBytes += encoded.byteLength;
+    }
+    while (this.#queue.length > maxQueuedMessages || this.#queuedBytes > maxQueuedBytes) {
+      this.#queuedBytes -= this.#queue.shift()?.byteLength ?? 0;
+      this.dropped += 1;
+    }
+    this.#wakeup.wake();
+  }
+
+  async #run(): Promise<void> {
+    const { network, clock, logger, signal, to } = this.#options;
+    let failures = 0;
+    // A connection that comes up ends the pause early.
+    const unsubscribe = network.connected.subscribe(() => {
+      if (network.connected.get().has(to)) this.#wakeup.wake();
+    });
+    while (!signal.aborted) {
+      try {
+        if (this.#queue.length === 0) {
+          this.#wakeup.reset();
+          await this.#wakeup.wait(clock, { atMostMs: idleMs, signal });
+          continue;
+        }
+        await this.#drainThroughStream(() => {
+          failures = 0;
+        });
+      } catch (error) {
+        if (signal.aborted) break;
+        const retryInMs = Math.min(firstBackoffMs * 2 ** failures, maxBackoffMs);
+        if (failures === 0) {
+          logger.debug({ to, error: messageOf(error) }, "raft stream to peer failed");
+        }
+        failures = Math.min(failures + 1, 16);
+        // What waited is out of date by the time that the peer is back.
+        this.#dropAll();
+        await clock.sleep(retryInMs, { signal }).catch(() => undefined);
+      }
+    }
+    unsubscribe();
+  }
+
+  /** Sends until the stream breaks (throws) or has been idle (returns). */
+  async #drainThroughStream(onSent: () => void): Promise<void> {
+    const { network, clock, to, signal } = this.#options;
+    const stream = await network.openStream(to, messageProtocol, { signal });
+    const closed = new AbortController();
+    const reading = watchForEnd(stream).finally(() => {
+      closed.abort(new Error("The peer closed the stream."));
+      this.#wakeup.wake();
+    });
+    const either = AbortSignal.any([signal, closed.signal]);
+    try {
+      while (!either.aborted) {
+        this.#wakeup.reset();
+        const isUsed = this.#queue.length > 0;
+        while (this.#queue.length > 0) {
+          await stream.send(this.#nextFrame(), { signal: either });
+          onSent();
+        }
+        await this.#wakeup.wait(clock, { atMostMs: idleMs, signal: either });
+        if (!isUsed && this.#queue.length === 0) break;
+      }
+      signal.throwIfAborted();
+      closed.signal.throwIfAborted();
+      await stream.close();
+      stream.abort(new Error("The stream was idle."));
+    } catch (error) {
+      stream.abort(error instanceof Error ? error : new Error(messageOf(error)));
+      throw error;
+    } finally {
+      await reading;
+    }
+  }
+
+  #nextFrame(): Uint8Array {
+    const messages: Uint8Array[] = [];
+    let bytes = 0;
+    while (messages.length < maxMessagesPerFrame) {
+      const next = this.#queue[0];
+      if (next === undefined) break;
+      if (messages.length > 0 && bytes + next.byteLength > maxFrameBytes - 16) break;
+      this.#queue.shift();
+      this.#queuedBytes -= next.byteLength;
+      bytes += next.byteLength;
+      messages.push(next);
+    }
+    return encodeFrame(messages);
+  }
+
+  #dropAll(): void {
+    this.dropped += this.#queue.length;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+  }
+}
+
+/** The peer answers on a stream of its own; this one is only read to see it end. */
+async function watchForEnd(stream: PeerStream): Promise<void> {
+  try {
+    for await (const _ of stream.frames());
+  } catch {
+    // A broken stream is an ended one.
+  }
+}

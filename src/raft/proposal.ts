@@ -1,0 +1,85 @@
+import { Packr } from "msgpackr";
+import { z } from "zod";
+import { RaftError } from "./raft-error.ts";
+
+/** Of one proposal: it is forwarded in a request, which takes at most 1 MiB. */
+export const maxProposalBytes = 2 ** 20 - 16 * 2 ** 10;
+/** Of the proposals in one forwarded request. */
+export const maxForwardBytes = 2 ** 20 - 8 * 2 ** 10;
+const maxIdBytes = 64;
+const maxForwarded = 4_096;
+
+/** One proposal as entries carry it: a unique id, so that a retry is applied once, and data. */
+export type Proposal = { readonly id: string; readonly data: Uint8Array };
+
+const textEncoder = new TextEncoder();
+const textDecoder = new TextDecoder("utf-8", { fatal: true });
+
+/** One byte of length, the id, the data. */
+export function encodeProposal({ id, data }: Proposal): Uint8Array {
+  const idBytes = textEncoder.encode(id);
+  const encoded = new Uint8Array(1 + idBytes.length + data.length);
+  encoded[0] = idBytes.length;
+  encoded.set(idBytes, 1);
+  encoded.set(data, 1 + idBytes.length);
+  return encoded;
+}
+
+/** Undefined when the bytes are no proposal. */
+export function decodeProposal(encoded: Uint8Array): Proposal | undefined {
+  const idLength = encoded[0] ?? 0;
+  if (idLength === 0 || idLength > maxIdBytes || encoded.length < 1 + idLength) return undefined;
+  try {
+    const id = textDecoder.decode(encoded.subarray(1, 1 + idLength));
+    return { id, data: encoded.subarray(1 + idLength) };
+  } catch {
+    return undefined;
+  }
+}
+
+const packr = new Packr({ useRecords: false });
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const natural = z.int().nonnegative();
+
+const requestSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("propose"), proposals: z.array(bytes).max(maxForwarded) }),
+  z.strictObject({ kind: z.literal("read_index") }),
+]);
+const answerSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("accepted") }),
+  z.strictObject({ kind: z.literal("index"), index: natural }),
+  z.strictObject({ kind: z.literal("refused") }),
+]);
+
+/** What a follower asks of the leader. */
+export type LeaderRequest = z.infer<typeof requestSchema>;
+/** `accepted`: in the leader's log, not committed yet. `refused`: not the leader, or busy. */
+export type LeaderAnswer = z.infer<typeof answerSchema>;
+
+export function encodeExchange(value: LeaderRequest | LeaderAnswer): Uint8Array {
+  return Uint8Array.from(packr.pack(value));
+}
+
+/** @throws RaftError `malformed_message`. */
+export function decodeLeaderRequest(body: Uint8Array): LeaderRequest {
+  const request = parse(requestSchema, body);
+  const isReadable =
+    request.kind !== "propose" || request.proposals.every((p) => decodeProposal(p) !== undefined);
+  if (!isReadable) throw new RaftError("malformed_message", "A peer forwarded a broken proposal.");
+  return request;
+}
+
+/** @throws RaftError `malformed_message`. */
+export function decodeLeaderAnswer(body: Uint8Array): LeaderAnswer {
+  return parse(answerSchema, body);
+}
+
+function parse<Value>(schema: z.ZodType<Value>, body: Uint8Array): Value {
+  try {
+    return schema.parse(packr.unpack(body));
+  } catch (cause) {
+    throw new RaftError("malformed_message", "A peer's request or answer is unreadable.", {
+      cause,
+    });
+  }
+}

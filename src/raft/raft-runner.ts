@@ -1,0 +1,485 @@
+import type { NodeId, ReadableCell } from "../kernel/index.ts";
+import { Cell, messageOf, randomName, whenCell } from "../kernel/index.ts";
+import { AppliedProposals } from "./applied-proposals.ts";
+import {
+  encodeConfiguration,
+  isSameSet,
+  simpleConfiguration,
+  type TargetConfiguration,
+} from "./configuration.ts";
+import { withDeadline } from "./deadline.ts";
+import type { Entry, SnapshotMeta } from "./log-storage.ts";
+import type { Message, Outgoing } from "./message.ts";
+import { maxSnapshotBytes } from "./message-codec.ts";
+import { noQuorum, PendingProposals } from "./pending-proposals.ts";
+import {
+  decodeLeaderRequest,
+  decodeProposal,
+  encodeExchange,
+  type LeaderAnswer,
+} from "./proposal.ts";
+import { type MemberProgress, Raft } from "./raft.ts";
+import { RaftError } from "./raft-error.ts";
+import { type Snapshot, sizeOf } from "./raft-log.ts";
+import { ReadRounds } from "./read-rounds.ts";
+import type { Ready } from "./ready.ts";
+import {
+  isSameStatus,
+  type RaftRunner,
+  type RaftRunnerOptions,
+  type RaftStatus,
+  type SnapshotPolicy,
+} from "./runner-contract.ts";
+import type { RaftTransport } from "./transport.ts";
+
+const defaultSnapshotPolicy: SnapshotPolicy = {
+  everyEntries: 10_000,
+  everyBytes: 8 * 2 ** 20,
+  retainedEntries: 2_000,
+};
+const defaultProposalTimeoutMs = 5_000;
+/** Work for one turn of the event loop; the rest waits for the next. */
+const maxReadiesPerTurn = 16;
+
+/**
+ * Runs one node. When it resolves, the state machine holds everything that this node knows to
+ * be committed, so it can act on the last agreed state without a quorum.
+ */
+export async function startRaft(options: RaftRunnerOptions): Promise<RaftRunner> {
+  const { storage, self, stateMachine, bootstrap } = options;
+  const applied = new AppliedProposals();
+  const snapshot = await storage.loadSnapshot();
+  const isEmpty =
+    snapshot === undefined && storage.lastIndex() === 0 && storage.hardState().term === 0;
+  if (bootstrap === true && isEmpty) await storage.save(firstEntry(self));
+  if (snapshot !== undefined) {
+    stateMachine.restore(applied.restore(snapshot.data), snapshot.meta.index);
+  }
+  return new Runner(options, { applied, appliedIndex: snapshot?.meta.index ?? 0 });
+}
+
+function firstEntry(self: NodeId) {
+  const data = encodeConfiguration(simpleConfiguration({ voters: [self], learners: [] }));
+  const entry: Entry = { index: 1, term: 1, kind: "configuration", data };
+  return { hardState: { term: 1, vote: undefined, commitIndex: 1 }, entries: [entry] };
+}
+
+class Runner implements RaftRunner {
+  readonly #options: RaftRunnerOptions;
+  readonly #raft: Raft;
+  readonly #applied: AppliedProposals;
+  readonly #proposals: PendingProposals;
+  readonly #reads: ReadRounds;
+  readonly #status: Cell<RaftStatus>;
+  readonly #stop = new AbortController();
+  readonly #ticking: Promise<void>;
+  /** Writes happen one after the other: a promise chain, at most a save and a few snapshots long. */
+  #writes: Promise<void> = Promise.resolve();
+  #isPumpDue = false;
+  #isSnapshotting = false;
+  #entriesSinceSnapshot = 0;
+  #bytesSinceSnapshot = 0;
+  #leaderlessTicks = 0;
+
+  constructor(
+    options: RaftRunnerOptions,
+    restored: { readonly applied: AppliedProposals; readonly appliedIndex: number },
+  ) {
+    const { self, storage, random, timing, transport, clock } = options;
+    this.#options = options;
+    this.#applied = restored.applied;
+    const { appliedIndex } = restored;
+    this.#raft = new Raft({ self, storage, random, timing, appliedIndex });
+    const electionMs = timing.electionTicks * timing.tickMs;
+    const request: RaftTransport["request"] = (to, body, { signal }) =>
+      transport.request(to, body, { signal: AbortSignal.any([signal, this.#stop.signal]) });
+    this.#proposals = new PendingProposals({
+      self,
+      clock,
+      request,
+      timeoutMs: options.proposalTimeoutMs ?? defaultProposalTimeoutMs,
+      answerTicks: timing.electionTicks,
+      session: randomName(random, 16),
+      propose: (encoded) => this.#raft.propose(encoded),
+      wake: () => this.#wake(),
+    });
+    this.#reads = new ReadRounds({
+      self,
+      clock,
+      request,
+      retryMs: timing.heartbeatTicks * timing.tickMs,
+      attemptMs: electionMs,
+      leader: () => this.#raft.leader,
+      startRound: () => this.#startRead(),
+    });
+    this.#status = new Cell(this.#readStatus());
+    this.#applyWhatIsKnown();
+    transport.onMessages((from, messages) => this.#receive(from, messages));
+    transport.onRequest((from, body, { signal }) => this.#answer(from, body, signal));
+    this.#ticking = this.#tickLoop();
+  }
+
+  get status(): ReadableCell<RaftStatus> {
+    return this.#status;
+  }
+
+  propose(data: Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<number> {
+    if (this.#stop.signal.aborted) return Promise.reject(stopped());
+    if (this.#isLeaderless) return Promise.reject(noQuorum("no leader can be found"));
+    return this.#proposals.propose(data, { signal });
+  }
+
+  async barrier({ signal }: { readonly signal: AbortSignal }): Promise<number> {
+    const { clock, proposalTimeoutMs = defaultProposalTimeoutMs } = this.#options;
+    if (this.#isLeaderless) throw noQuorum("no leader can be found");
+    const reason = noQuorum("the leader did not confirm a read in time");
+    const either = AbortSignal.any([signal, this.#stop.signal]);
+    return await withDeadline(
+      clock,
+      { timeoutMs: proposalTimeoutMs, signal: either, reason },
+      async (options) => {
+        const index = await this.#reads.readIndex(options);
+        await whenCell(this.#status, ({ appliedIndex }) => appliedIndex >= index, options);
+        return index;
+      },
+    );
+  }
+
+  async changeConfiguration(
+    target: TargetConfiguration,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { self } = this.#options;
+    const { term } = this.#raft;
+    const result = this.#raft.proposeConfiguration(target);
+    if (result.kind === "invalid") throw new RaftError("invalid_configuration", result.problem);
+    if (result.kind === "dropped") throw changeRefused(result.reason);
+    this.#pump(); // Also brings the status up to date, which is waited on below.
+    const isDone = (status: RaftStatus) =>
+      status.isSettled &&
+      isSameSet(status.voters, target.voters) &&
+      isSameSet(status.learners, target.learners);
+    const isLost = (status: RaftStatus) => status.leader !== self || status.term !== term;
+    const either = AbortSignal.any([signal, this.#stop.signal]);
+    const test = (status: RaftStatus) => isDone(status) || isLost(status);
+    const status = await whenCell(this.#status, test, { signal: either });
+    if (isDone(status)) return;
+    throw new RaftError(
+      "leadership_lost",
+      "This node lost the lead while it changed the members. Look at the members before trying again.",
+    );
+  }
+
+  progress(): readonly MemberProgress[] | undefined {
+    return this.#raft.progress();
+  }
+
+  async transferLeadership({
+    signal,
+  }: {
+    readonly signal: AbortSignal;
+  }): Promise<NodeId | undefined> {
+    const { self, clock, timing } = this.#options;
+    if (this.#raft.role !== "leader") throw changeRefused("not_leader");
+    const target = this.#raft.mostAdvancedVoter();
+    if (target === undefined || !this.#raft.transferLeadership(target)) return undefined;
+    this.#pump();
+    const timeoutMs = 2 * timing.electionTicks * timing.tickMs;
+    const reason = new RaftError("leadership_lost", "Nobody took over in time.");
+    const hasMoved = ({ leader }: RaftStatus) => leader !== undefined && leader !== self;
+    try {
+      const either = AbortSignal.any([signal, this.#stop.signal]);
+      const status = await withDeadline(clock, { timeoutMs, signal: either, reason }, (options) =>
+        whenCell(this.#status, hasMoved, options),
+      );
+      return status.leader;
+    } catch (error) {
+      if (error === reason) return undefined;
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#halt(stopped());
+    await this.#ticking;
+    await this.#writes;
+  }
+
+  /** Longer than two election timeouts: not an election under way, but no majority. */
+  get #isLeaderless(): boolean {
+    return this.#leaderlessTicks > 2 * this.#options.timing.electionTicks;
+  }
+
+  async #tickLoop(): Promise<void> {
+    const { clock, timing } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await clock.sleep(timing.tickMs, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      this.#guard(() => this.#raft.tick());
+      this.#leaderlessTicks = this.#raft.leader === undefined ? this.#leaderlessTicks + 1 : 0;
+      this.#proposals.tick({ isLeaderless: this.#isLeaderless });
+      this.#pump();
+    }
+  }
+
+  #receive(from: NodeId, messages: readonly Message[]): void {
+    if (this.#stop.signal.aborted) return;
+    this.#guard(() => {
+      for (const message of messages) this.#raft.step(from, message);
+    });
+    this.#wake();
+  }
+
+  async #answer(from: NodeId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    if (this.#stop.signal.aborted) throw stopped();
+    const request = decodeLeaderRequest(body);
+    const answer =
+      request.kind === "propose"
+        ? this.#appendForwarded(request.proposals)
+        : await this.#answerRead(signal);
+    if (answer.kind === "refused") {
+      this.#options.logger.debug({ from, kind: request.kind }, "request to the leader refused");
+    }
+    return encodeExchange(answer);
+  }
+
+  #appendForwarded(proposals: readonly Uint8Array[]): LeaderAnswer {
+    // One that is applied already was sent again because its first answer was lost.
+    const fresh = proposals.filter((encoded) => {
+      const proposal = decodeProposal(encoded);
+      return proposal !== undefined && this.#applied.indexOf(proposal.id) === undefined;
+    });
+    const result = this.#raft.propose(fresh);
+    this.#wake();
+    return { kind: result.kind === "appended" ? "accepted" : "refused" };
+  }
+
+  async #answerRead(signal: AbortSignal): Promise<LeaderAnswer> {
+    try {
+      const either = AbortSignal.any([signal, this.#stop.signal]);
+      return { kind: "index", index: await this.#reads.lead({ signal: either }) };
+    } catch {
+      return { kind: "refused" };
+    }
+  }
+
+  #startRead(): number | undefined {
+    const context = this.#raft.readIndex();
+    this.#wake();
+    return context;
+  }
+
+  /** Asks for a pump in the next turn, so that what comes in during this one is one batch. */
+  #wake(): void {
+    if (this.#isPumpDue || this.#stop.signal.aborted) return;
+    this.#isPumpDue = true;
+    const nextTurn = this.#options.nextTurn ?? setImmediate;
+    nextTurn(() => {
+      this.#isPumpDue = false;
+      this.#pump();
+    });
+  }
+
+  /** Does what the core wants done. */
+  #pump(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#guard(() => {
+      const { leader, term, role } = this.#raft;
+      this.#proposals.flush(leader === undefined ? undefined : { leader, term });
+      if (role !== "leader") this.#reads.failAll();
+      for (let count = 0; count < maxReadiesPerTurn; count += 1) {
+        const ready = this.#raft.takeReady();
+        if (ready === undefined) break;
+        this.#perform(ready);
+        if (count === maxReadiesPerTurn - 1) this.#wake();
+      }
+      this.#considerSnapshot();
+      this.#publishStatus();
+    });
+  }
+
+  #perform(ready: Ready): void {
+    this.#send(ready.send);
+    if (ready.persist !== undefined) this.#persist(ready);
+    for (const request of ready.sendSnapshots) this.#sendSnapshot(request);
+    for (const entry of ready.apply) this.#apply(entry);
+    this.#reads.confirm(ready.reads);
+  }
+
+  #send(outgoing: readonly Outgoing[]): void {
+    const byPeer = new Map<NodeId, Message[]>();
+    for (const { to, message } of outgoing) {
+      const messages = byPeer.get(to);
+      if (messages === undefined) byPeer.set(to, [message]);
+      else messages.push(message);
+    }
+    for (const [to, messages] of byPeer) this.#options.transport.send(to, messages);
+  }
+
+  #persist({ persist, sendAfterPersist }: Ready): void {
+    if (persist === undefined) return;
+    const { storage } = this.#options;
+    const { snapshot, hardState, entries } = persist;
+    this.#enqueueWrite(async () => {
+      if (snapshot !== undefined) await storage.saveSnapshot(snapshot.meta, snapshot.data);
+      if (hardState !== undefined) await storage.save({ hardState, entries });
+      else if (entries.length > 0) await storage.save({ entries });
+      if (this.#stop.signal.aborted) return;
+      if (snapshot !== undefined) this.#restore(snapshot);
+      this.#raft.persisted();
+      this.#send(sendAfterPersist);
+      this.#pump();
+    });
+  }
+
+  /** A failed write leaves the disk in an unknown state: it ends the runner, never a retry. */
+  #enqueueWrite(write: () => Promise<void>): void {
+    const { clock, timing, logger } = this.#options;
+    const slowMs = (timing.electionTicks * timing.tickMs) / 2;
+    this.#writes = this.#writes.then(async () => {
+      if (this.#stop.signal.aborted) return;
+      const startMs = clock.monotonic();
+      try {
+        await write();
+      } catch (error) {
+        this.#fail(error);
+        return;
+      }
+      const tookMs = Math.round(clock.monotonic() - startMs);
+      if (tookMs > slowMs) logger.warn({ tookMs, slowMs }, "raft log write is slow");
+    });
+  }
+
+  #apply(entry: Entry): void {
+    const { index, kind, data } = entry;
+    const proposal = kind === "normal" ? decodeProposal(data) : undefined;
+    if (proposal !== undefined) {
+      const { id } = proposal;
+      if (this.#applied.indexOf(id) === undefined) {
+        this.#options.stateMachine.apply({ index, data: proposal.data });
+        this.#applied.add(id, index);
+      }
+      this.#proposals.applied(id, this.#applied.indexOf(id) ?? index);
+    }
+    this.#raft.applied(index);
+    this.#entriesSinceSnapshot += 1;
+    this.#bytesSinceSnapshot += sizeOf(entry);
+  }
+
+  #restore({ meta, data }: Snapshot): void {
+    this.#options.stateMachine.restore(this.#applied.restore(data), meta.index);
+    this.#entriesSinceSnapshot = 0;
+    this.#bytesSinceSnapshot = 0;
+    for (const id of this.#proposals.ids()) {
+      const index = this.#applied.indexOf(id);
+      if (index !== undefined) this.#proposals.applied(id, index);
+    }
+    this.#options.logger.info({ index: meta.index }, "restored a snapshot from the leader");
+  }
+
+  #applyWhatIsKnown(): void {
+    const { commitIndex } = this.#raft;
+    while (this.#raft.appliedIndex < commitIndex && !this.#stop.signal.aborted) this.#pump();
+  }
+
+  #considerSnapshot(): void {
+    const policy = this.#options.snapshots ?? defaultSnapshotPolicy;
+    const isDue =
+      this.#entriesSinceSnapshot >= policy.everyEntries ||
+      this.#bytesSinceSnapshot >= policy.everyBytes;
+    const { appliedIndex } = this.#raft;
+    const term = this.#raft.termAt(appliedIndex);
+    if (!isDue || this.#isSnapshotting || term === undefined) return;
+    this.#isSnapshotting = true;
+    this.#entriesSinceSnapshot = 0;
+    this.#bytesSinceSnapshot = 0;
+    const configuration = this.#raft.configurationAt(appliedIndex);
+    const meta: SnapshotMeta = { index: appliedIndex, term, configuration };
+    const data = this.#applied.encode(this.#options.stateMachine.snapshot());
+    const { storage } = this.#options;
+    this.#enqueueWrite(async () => {
+      this.#isSnapshotting = false;
+      // A newer one may have come from the leader while this one waited.
+      if ((storage.snapshotMeta()?.index ?? 0) >= meta.index) return;
+      await storage.saveSnapshot(meta, data);
+      await storage.compact(Math.max(0, meta.index - policy.retainedEntries));
+    });
+  }
+
+  /** In turn with the writes, so that no newer snapshot replaces the one being read. */
+  #sendSnapshot({ to, term }: { readonly to: NodeId; readonly term: number }): void {
+    const { storage, transport, logger } = this.#options;
+    this.#enqueueWrite(async () => {
+      const snapshot = await storage.loadSnapshot();
+      if (snapshot === undefined || this.#stop.signal.aborted) return;
+      const { meta, data } = snapshot;
+      if (data.byteLength > maxSnapshotBytes) {
+        logger.error(
+          { to, bytes: data.byteLength, maxSnapshotBytes },
+          "snapshot is too large to send, the member cannot catch up",
+        );
+        return;
+      }
+      logger.info({ to, index: meta.index, bytes: data.byteLength }, "sending a snapshot");
+      transport.send(to, [{ kind: "snapshot_request", term, meta, data }]);
+    });
+  }
+
+  #readStatus(): RaftStatus {
+    const { leader, term, commitIndex, appliedIndex, configuration } = this.#raft;
+    return {
+      leader,
+      term,
+      commitIndex,
+      appliedIndex,
+      voters: configuration.voters,
+      learners: [...configuration.learners, ...configuration.learnersNext],
+      hasQuorum: leader !== undefined,
+      isSettled: this.#raft.isConfigurationSettled,
+    };
+  }
+
+  #publishStatus(): void {
+    const old = this.#status.get();
+    const status = this.#readStatus();
+    if (old.leader !== status.leader) {
+      const { leader, term } = status;
+      this.#options.logger.info({ leader, term }, "leader changed");
+    }
+    if (!isSameStatus(old, status)) this.#status.set(status);
+  }
+
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    const text = `The replicated log has stopped: ${messageOf(error)}. Restart the node.`;
+    this.#halt(new RaftError("storage_failed", text, { cause: error }));
+    this.#options.logger.error({ error: messageOf(error) }, "raft stopped");
+    this.#options.onFatal(error);
+  }
+
+  #halt(error: RaftError): void {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort(error);
+    this.#proposals.failAll(error);
+    this.#reads.failAll();
+  }
+}
+
+function stopped(): RaftError {
+  return new RaftError("stopped", "This node's replicated log is closed.");
+}
+
+function changeRefused(reason: "not_leader" | "pending"): RaftError {
+  return reason === "not_leader"
+    ? new RaftError("not_leader", "Only the leader can do this. Ask the leader.")
+    : new RaftError("configuration_pending", "Another change of members is not finished yet.");
+}

@@ -1,0 +1,82 @@
+import type { NodeId, Random } from "../kernel/index.ts";
+import { randomBelow } from "../kernel/index.ts";
+import type { ConfigurationHistory } from "./configuration.ts";
+import type { Message, Outgoing } from "./message.ts";
+import type { DecidingSets } from "./quorum.ts";
+import type { RaftLog } from "./raft-log.ts";
+import type { ConfirmedRead } from "./ready.ts";
+import type { Role } from "./role.ts";
+import type { RaftRules } from "./rules.ts";
+import type { RaftLimits, RaftTiming } from "./timing.ts";
+
+/**
+ * What one node of the protocol is. Owned by `Raft`, changed by the functions of this folder
+ * that are named after the protocol's parts; nobody outside sees it.
+ */
+export type RaftState = {
+  readonly self: NodeId;
+  readonly log: RaftLog;
+  readonly configurations: ConfigurationHistory;
+  readonly rules: RaftRules;
+  readonly random: Random;
+  readonly timing: RaftTiming;
+  readonly limits: RaftLimits;
+  term: number;
+  vote: NodeId | undefined;
+  role: Role;
+  electionElapsedTicks: number;
+  electionTimeoutTicks: number;
+  heartbeatElapsedTicks: number;
+  readonly outbox: Outbox;
+};
+
+/** What waits for the next `takeReady()`. */
+export type Outbox = {
+  send: Outgoing[];
+  /** Messages to this node itself are delivered when the write is durable: its own vote. */
+  sendAfterPersist: Outgoing[];
+  sendSnapshots: { readonly to: NodeId; readonly term: number }[];
+  reads: ConfirmedRead[];
+};
+
+export function emptyOutbox(): Outbox {
+  return { send: [], sendAfterPersist: [], sendSnapshots: [], reads: [] };
+}
+
+/** For what promises nothing about the disk. */
+export function send(state: RaftState, to: NodeId, message: Message): void {
+  state.outbox.send.push({ to, message });
+}
+
+/** For what a crash must not be able to take back. */
+export function sendAfterPersist(state: RaftState, to: NodeId, message: Message): void {
+  state.outbox.sendAfterPersist.push({ to, message });
+}
+
+export function becomeFollower(
+  state: RaftState,
+  { term, leader }: { readonly term: number; readonly leader: NodeId | undefined },
+): void {
+  enterTerm(state, term);
+  state.role = { kind: "follower", leader };
+  restartElectionTimer(state);
+}
+
+/** A vote belongs to its term, so a new term begins without one. */
+export function enterTerm(state: RaftState, term: number): void {
+  if (term === state.term) return;
+  state.term = term;
+  state.vote = undefined;
+}
+
+/** Drawn anew each time, so that two nodes do not collide for ever (paper §5.2). */
+export function restartElectionTimer(state: RaftState): void {
+  const { electionTicks } = state.timing;
+  state.electionElapsedTicks = 0;
+  state.heartbeatElapsedTicks = 0;
+  state.electionTimeoutTicks = electionTicks + randomBelow(state.random, electionTicks);
+}
+
+export function decidingSets(state: RaftState): DecidingSets {
+  return state.rules.decidingSets(state.configurations.current);
+}

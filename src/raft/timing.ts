@@ -1,0 +1,37 @@
+/** Time in ticks. A follower waits `electionTicks` to twice that, drawn anew each time. */
+export type RaftTiming = {
+  readonly tickMs: number;
+  readonly heartbeatTicks: number;
+  /** Also how long a leader without a majority, and a transfer without an end, may last. */
+  readonly electionTicks: number;
+};
+
+/**
+ * - `lan`: heartbeat 100 ms, election 1000 to 2000 ms. For machines in one place.
+ * - `local`: heartbeat 50 ms, election 300 to 600 ms. For several nodes on one machine.
+ */
+export const raftTimings = {
+  lan: { tickMs: 50, heartbeatTicks: 2, electionTicks: 20 },
+  local: { tickMs: 25, heartbeatTicks: 2, electionTicks: 12 },
+} as const satisfies Record<string, RaftTiming>;
+
+/** Bounds of what the core keeps and sends. */
+export type RaftLimits = {
+  /** Of one append message; a single larger entry still goes. */
+  readonly messageBytes: number;
+  /** Appends to one member that are sent ahead of their answers. */
+  readonly inFlight: { readonly messages: number; readonly bytes: number };
+  /** Proposals that wait for their commit. */
+  readonly uncommittedBytes: number;
+  /** Entries handed out for applying at once. */
+  readonly applyBytes: number;
+};
+
+const mebibyte = 2 ** 20;
+
+export const defaultRaftLimits: RaftLimits = {
+  messageBytes: mebibyte,
+  inFlight: { messages: 128, bytes: 8 * mebibyte },
+  uncommittedBytes: 16 * mebibyte,
+  applyBytes: mebibyte,
+};

@@ -1,0 +1,207 @@
+import t from "tap";
+import type { RaftError } from "../../src/raft/index.ts";
+import { MemoryLogStorage } from "../../src/raft/index.ts";
+import {
+  bytesOf,
+  leaderAmong,
+  MemoryNetwork,
+  soon,
+  startCluster,
+  startNode,
+  type TestNode,
+  whenStatus,
+} from "./runners.ts";
+
+async function dispose(nodes: readonly TestNode[]): Promise<void> {
+  await Promise.all(nodes.map(({ runner }) => runner[Symbol.asyncDispose]()));
+}
+
+function others(nodes: readonly TestNode[], one: TestNode): readonly TestNode[] {
+  return nodes.filter((node) => node !== one);
+}
+
+t.test("a single bootstrapped node commits alone and keeps it over a restart", async (t) => {
+  const network = new MemoryNetwork();
+  const node = await startNode(network, "a", { bootstrap: true });
+  const index = await node.runner.propose(bytesOf("one"), soon());
+  t.ok(index > 1);
+  await node.runner[Symbol.asyncDispose]();
+  await t.rejects(node.runner.propose(bytesOf("late"), soon()), { code: "stopped" });
+
+  const again = await startNode(network, "a", { memory: node.storage, bootstrap: true });
+  await again.runner.barrier(soon());
+  t.strictSame(again.machine.texts, ["one"]);
+  await dispose([again]);
+});
+
+t.test("every node takes proposals, and all apply them in the same order", async (t) => {
+  const nodes = await startCluster(new MemoryNetwork(), ["a", "b", "c"]);
+  const wanted = 60;
+  const indexes = await Promise.all(
+    Array.from({ length: wanted }, (_, number) => {
+      const node = nodes[number % nodes.length];
+      return node?.runner.propose(bytesOf(`p${number}`), soon());
+    }),
+  );
+  t.equal(new Set(indexes).size, wanted, "each has an index of its own");
+  for (const { runner } of nodes) await runner.barrier(soon());
+  const [first] = nodes;
+  t.equal(first?.machine.texts.length, wanted);
+  for (const { machine } of nodes) t.strictSame(machine.texts, first?.machine.texts);
+  await dispose(nodes);
+});
+
+t.test("a forwarded proposal whose answer is lost is sent again and applied once", async (t) => {
+  const network = new MemoryNetwork();
+  const nodes = await startCluster(network, ["a", "b", "c"]);
+  const follower = others(nodes, leaderAmong(nodes))[0];
+  network.answersToLose = 3;
+  await follower?.runner.propose(bytesOf("once"), soon());
+  await follower?.runner.barrier(soon());
+  t.equal(network.answersToLose, 0, "answers were lost");
+  t.strictSame(follower?.machine.texts, ["once"]);
+  await dispose(nodes);
+});
+
+t.test("proposals go on after the leader is lost, and it catches up when it is back", async (t) => {
+  const network = new MemoryNetwork();
+  const nodes = await startCluster(network, ["a", "b", "c"]);
+  const old = leaderAmong(nodes);
+  const rest = others(nodes, old);
+  const [follower] = rest;
+  if (follower === undefined) throw new Error("there are followers");
+  network.down.add(old.id);
+  await follower.runner.propose(bytesOf("after"), soon());
+  t.not(follower.runner.status.get().leader, old.id);
+  await whenStatus(old, ({ hasQuorum }) => !hasQuorum);
+  network.down.delete(old.id);
+  await old.runner.barrier(soon());
+  t.strictSame(old.machine.texts, ["after"]);
+  await dispose(nodes);
+});
+
+t.test("without a majority a proposal fails with no_quorum, soon and then at once", async (t) => {
+  const network = new MemoryNetwork();
+  const nodes = await startCluster(network, ["a", "b", "c"]);
+  const leader = leaderAmong(nodes);
+  for (const { id } of others(nodes, leader)) network.down.add(id);
+  await t.rejects(leader.runner.propose(bytesOf("lost?"), soon()), { code: "no_quorum" });
+  await whenStatus(leader, ({ hasQuorum }) => !hasQuorum);
+  await t.rejects(leader.runner.barrier(soon()), { code: "no_quorum" });
+  await dispose(nodes);
+});
+
+t.test("a minority keeps what was agreed through a restart without a quorum", async (t) => {
+  const network = new MemoryNetwork();
+  const nodes = await startCluster(network, ["a", "b", "c"]);
+  const [, , last] = nodes;
+  if (last === undefined) throw new Error("there are three nodes");
+  await last.runner.propose(bytesOf("agreed"), soon());
+  const { commitIndex } = last.runner.status.get();
+  // The commit index alone is written within a tick.
+  while (last.storage.hardState().commitIndex < commitIndex) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await dispose(nodes);
+  const alone = await startNode(network, "c", { memory: last.storage });
+  t.strictSame(alone.machine.texts, ["agreed"], "applied when startRaft resolves");
+  t.equal(alone.runner.status.get().hasQuorum, false);
+  await dispose([alone]);
+});
+
+t.test("leadership moves to another voter on request", async (t) => {
+  const nodes = await startCluster(new MemoryNetwork(), ["a", "b", "c"]);
+  const old = leaderAmong(nodes);
+  const next = await old.runner.transferLeadership(soon());
+  t.ok(next !== undefined && next !== old.id);
+  await old.runner.propose(bytesOf("by the old one, through the new one"), soon());
+  const [follower] = others(nodes, old).filter(({ id }) => id !== next);
+  if (follower === undefined) throw new Error("there is a third node");
+  await t.rejects(follower.runner.transferLeadership(soon()), { code: "not_leader" });
+  await dispose(nodes);
+});
+
+t.test(
+  "members change through a joint configuration, the leader's own seat included",
+  async (t) => {
+    const network = new MemoryNetwork();
+    const nodes = await startCluster(network, ["a", "b", "c"]);
+    const [a, b, c] = nodes;
+    if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes");
+    const d = await startNode(network, "d");
+    const target = { voters: [b.id, c.id, d.id], learners: [a.id] };
+    const leader = leaderAmong(nodes);
+    await leader.runner.changeConfiguration(target, soon());
+    const all = [a, b, c, d];
+    for (const node of all) await whenStatus(node, (s) => s.isSettled && s.voters.includes(d.id));
+    await whenStatus(a, (status) => status.hasQuorum && status.leader !== a.id);
+    await a.runner.propose(bytesOf("by a learner"), soon());
+    await d.runner.barrier(soon());
+    t.strictSame(d.machine.texts, ["by a learner"]);
+    const now = leaderAmong(all);
+    t.strictSame(
+      now.runner.progress()?.map(({ node }) => node),
+      all.map(({ id }) => id),
+    );
+    await t.rejects(now.runner.changeConfiguration({ voters: [], learners: [] }, soon()), {
+      code: "invalid_configuration",
+    });
+    await dispose(all);
+  },
+);
+
+t.test("a new member far behind gets a snapshot, deduplication included", async (t) => {
+  const network = new MemoryNetwork();
+  const snapshots = { everyEntries: 20, everyBytes: 1e9, retainedEntries: 2 };
+  const nodes = await startCluster(network, ["a"], { snapshots });
+  const [a] = nodes;
+  if (a === undefined) throw new Error("there is a node");
+  for (let number = 0; number < 50; number += 1) {
+    await a.runner.propose(bytesOf(`e${number}`), soon());
+  }
+  t.ok(a.storage.firstIndex() > 10, "the log was compacted");
+  const b = await startNode(network, "b", { snapshots });
+  await a.runner.changeConfiguration({ voters: [a.id], learners: [b.id] }, soon());
+  await b.runner.barrier(soon());
+  t.strictSame(b.machine.texts, a.machine.texts);
+  t.equal(b.machine.restores, 1);
+  await dispose([a, b]);
+  const again = await startNode(network, "b", { memory: b.storage });
+  t.strictSame(again.machine.texts, a.machine.texts, "snapshot and log give the same state");
+  await dispose([again]);
+});
+
+t.test("a failed write ends the runner and is never repeated", async (t) => {
+  const storage = new MemoryLogStorage();
+  const node = await startNode(new MemoryNetwork(), "a", { memory: storage, bootstrap: true });
+  await node.runner.barrier(soon());
+  await node.runner[Symbol.asyncDispose]();
+  let saves = 0;
+  storage.save = async () => {
+    saves += 1;
+    throw new Error("disk on fire");
+  };
+  const failed = Promise.withResolvers<unknown>();
+  const broken = await startNode(new MemoryNetwork(), "a", {
+    memory: storage,
+    onFatal: failed.resolve,
+  });
+  const proposal = broken.runner.propose(bytesOf("x"), soon());
+  await t.rejects(proposal, { code: "storage_failed" });
+  t.match(await failed.promise, { message: "disk on fire" });
+  t.equal(saves, 1);
+  await dispose([broken]);
+});
+
+t.test("a proposal can be withdrawn and may not be too large", async (t) => {
+  const node = await startNode(new MemoryNetwork(), "a");
+  const controller = new AbortController();
+  const waiting = node.runner.propose(bytesOf("x"), { signal: controller.signal });
+  controller.abort(new Error("never mind"));
+  await t.rejects(waiting, { message: "never mind" });
+  const error = await node.runner
+    .propose(new Uint8Array(2 ** 20), soon())
+    .catch((thrown: RaftError) => thrown);
+  t.match(error, { code: "too_large" });
+  await dispose([node]);
+});
