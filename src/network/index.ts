@@ -1,3 +1,5 @@
 /** Everything that daemons say to each other; its adapters are under `io/`. */
 export { NetworkError, type NetworkErrorCode } from "./errors.ts";
+export { createMemoryNetwork, type MemoryLatency, type MemoryNetwork } from "./memory-network.ts";
 export type { PeerNetwork, PeerStream } from "./peer-network.ts";
+export { type ClusterToken, decodeToken, encodeToken } from "./token.ts";

@@ -1,0 +1,248 @@
+// Must come before @peculiar/x509, whose dependency injection needs it.
+import "reflect-metadata";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  X509Certificate as NodeX509,
+  sign,
+  verify,
+  webcrypto,
+} from "node:crypto";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import * as x509 from "@peculiar/x509";
+import { Packr } from "msgpackr";
+import { z } from "zod";
+import { type NodeId, nodeId } from "../../kernel/index.ts";
+import { NetworkError } from "../errors.ts";
+
+x509.cryptoProvider.set(webcrypto as Crypto);
+const packr = new Packr({ useRecords: false });
+
+const signing = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+const dayMs = 86_400_000;
+const caValidityMs = 20 * 365 * dayMs;
+const nodeValidityMs = 365 * dayMs;
+/** Clocks of machines differ: what is issued now is valid a little earlier too. */
+const clockSkewMs = 3_600_000;
+
+/**
+ * What makes a machine a member, and lets it admit others. Kept in one file, mode 0600.
+ * Every member holds the signing keys for now, so any of them can admit.
+ */
+const credentialsSchema = z.object({
+  clusterId: z.string(),
+  /** Ed25519, raw, base64url. */
+  clusterPublicKey: z.string(),
+  clusterKeyPem: z.string(),
+  caPem: z.string(),
+  caKeyPem: z.string(),
+  /** Signed by the cluster key, base64url; see {@link verifyMembership}. */
+  membership: z.string(),
+  tlsKeyPem: z.string(),
+  tlsCertificatePem: z.string(),
+  /** Where other members were when this node joined: whom to dial before the log says more. */
+  seeds: z.array(z.object({ nodeId: z.string(), address: z.string() })),
+});
+
+export type Credentials = Readonly<z.infer<typeof credentialsSchema>>;
+
+const fileName = "credentials.json";
+
+/** What this data directory belongs to; undefined when it has joined nothing yet. */
+export function loadCredentials(directory: string): Credentials | undefined {
+  const file = join(directory, fileName);
+  if (!existsSync(file)) return undefined;
+  return credentialsSchema.parse(JSON.parse(readFileSync(file, "utf8")));
+}
+
+/** Written whole or not at all. */
+export function saveCredentials(directory: string, credentials: Credentials): void {
+  writeSecretFile(join(directory, fileName), JSON.stringify(credentials, undefined, 2));
+}
+
+/** Mode 0600, durable, and never half written. */
+export function writeSecretFile(file: string, content: string | Uint8Array): void {
+  const temporary = `${file}.new`;
+  const descriptor = openSync(temporary, "w", 0o600);
+  try {
+    writeSync(descriptor, Buffer.from(content));
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+  chmodSync(temporary, 0o600);
+  renameSync(temporary, file);
+}
+
+/** A new cluster's keys, and the first member's own credentials. */
+export async function createCluster(options: {
+  readonly clusterId: string;
+  readonly self: NodeId;
+  readonly nowMs: number;
+}): Promise<Credentials> {
+  const { clusterId, self, nowMs } = options;
+  const cluster = generateKeyPairSync("ed25519");
+  const ca = await webcrypto.subtle.generateKey(signing, true, ["sign", "verify"]);
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: serial(),
+    name: `CN=skein cluster ${clusterId}`,
+    notBefore: new Date(nowMs - clockSkewMs),
+    notAfter: new Date(nowMs + caValidityMs),
+    keys: ca,
+    signingAlgorithm: signing,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(
+        x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign,
+        true,
+      ),
+    ],
+  });
+  const trust = {
+    clusterId,
+    clusterPublicKey: cluster.publicKey.export({ format: "jwk" }).x ?? "",
+    clusterKeyPem: cluster.privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
+    caPem: certificate.toString("pem"),
+    caKeyPem: await exportPem(ca.privateKey),
+  };
+  const tls = newTlsKey();
+  const issued = await issue(trust, { nodeId: self, publicKeyPem: tls.publicKeyPem, nowMs });
+  return { ...trust, ...issued, tlsKeyPem: tls.privateKeyPem, seeds: [] };
+}
+
+type Trust = Pick<
+  Credentials,
+  "clusterId" | "clusterPublicKey" | "clusterKeyPem" | "caPem" | "caKeyPem"
+>;
+
+/** Makes a machine a member: a membership certificate, and an X.509 one for its TLS key. */
+export async function issue(
+  trust: Trust,
+  of: { readonly nodeId: NodeId; readonly publicKeyPem: string; readonly nowMs: number },
+): Promise<{ readonly membership: string; readonly tlsCertificatePem: string }> {
+  const body = packr.pack({
+    nodeId: of.nodeId,
+    clusterId: trust.clusterId,
+    issuedAtMs: of.nowMs,
+  });
+  const signature = sign(null, body, createPrivateKey(trust.clusterKeyPem));
+  const caKey = await webcrypto.subtle.importKey(
+    "pkcs8",
+    createPrivateKey(trust.caKeyPem).export({ format: "der", type: "pkcs8" }),
+    signing,
+    false,
+    ["sign"],
+  );
+  const publicKey = await webcrypto.subtle.importKey(
+    "spki",
+    createPublicKey(of.publicKeyPem).export({ format: "der", type: "spki" }),
+    signing,
+    true,
+    ["verify"],
+  );
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serial(),
+    subject: `CN=${of.nodeId}`,
+    issuer: new x509.X509Certificate(trust.caPem).subject,
+    notBefore: new Date(of.nowMs - clockSkewMs),
+    notAfter: new Date(of.nowMs + nodeValidityMs),
+    publicKey,
+    signingKey: caKey,
+    signingAlgorithm: signing,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([
+        x509.ExtendedKeyUsage.serverAuth,
+        x509.ExtendedKeyUsage.clientAuth,
+      ]),
+      new x509.SubjectAlternativeNameExtension([
+        { type: "url", value: `skein://node/${of.nodeId}` },
+      ]),
+    ],
+  });
+  return {
+    membership: Buffer.from(packr.pack({ body, signature })).toString("base64url"),
+    tlsCertificatePem: certificate.toString("pem"),
+  };
+}
+
+/** Under this much left, a node certificate is made anew at the start. */
+const renewBeforeMs = nodeValidityMs / 3;
+
+/** The same credentials, with a fresh node certificate where the present one ends soon. */
+export async function renewed(
+  credentials: Credentials,
+  { self, nowMs }: { readonly self: NodeId; readonly nowMs: number },
+): Promise<Credentials> {
+  const { validTo } = new NodeX509(credentials.tlsCertificatePem);
+  if (Date.parse(validTo) - nowMs > renewBeforeMs) return credentials;
+  const publicKeyPem = createPublicKey(createPrivateKey(credentials.tlsKeyPem))
+    .export({ format: "pem", type: "spki" })
+    .toString();
+  return { ...credentials, ...(await issue(credentials, { nodeId: self, publicKeyPem, nowMs })) };
+}
+
+/** A TLS key of one's own: only its public half leaves the machine. */
+export function newTlsKey(): { readonly privateKeyPem: string; readonly publicKeyPem: string } {
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  return {
+    privateKeyPem: privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
+    publicKeyPem: publicKey.export({ format: "pem", type: "spki" }).toString(),
+  };
+}
+
+const membershipSchema = z.object({
+  nodeId: z.string().max(128).transform(nodeId),
+  clusterId: z.string().max(64),
+  issuedAtMs: z.number(),
+});
+
+/** Whom a membership certificate vouches for. @throws NetworkError `not_admitted` */
+export function verifyMembership(text: string, clusterPublicKey: string): NodeId {
+  try {
+    const { body, signature } = packr.unpack(Buffer.from(text, "base64url")) as {
+      body: Uint8Array;
+      signature: Uint8Array;
+    };
+    const key = createPublicKey({
+      key: { kty: "OKP", crv: "Ed25519", x: clusterPublicKey },
+      format: "jwk",
+    });
+    if (!verify(null, body, key, signature)) throw new Error("the signature does not fit");
+    return membershipSchema.parse(packr.unpack(body)).nodeId;
+  } catch (error) {
+    throw new NetworkError("not_admitted", "The membership certificate is not of this cluster.", {
+      cause: error,
+    });
+  }
+}
+
+/** SHA-256 of the CA certificate's DER form, hex: what tokens pin. */
+export function caFingerprint(caPem: string): string {
+  return createHash("sha256").update(new NodeX509(caPem).raw).digest("hex");
+}
+
+async function exportPem(key: webcrypto.CryptoKey): Promise<string> {
+  const der = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", key));
+  return createPrivateKey({ key: der, format: "der", type: "pkcs8" })
+    .export({ format: "pem", type: "pkcs8" })
+    .toString();
+}
+
+function serial(): string {
+  const bytes = webcrypto.getRandomValues(new Uint8Array(16));
+  return `01${Buffer.from(bytes).toString("hex")}`;
+}
