@@ -6,6 +6,7 @@ import {
   memberStatus,
   type Observations,
   type Service,
+  sameValue,
   statusOf,
   type Task,
   tasksOf,
@@ -112,7 +113,10 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
     mode: spec.mode.kind,
     desired: desiredCount(facts, service),
     running: serving.length,
-    updated: serving.filter((task) => task.revision === service.revision).length,
+    // By what it is made of: after a roll-back the old tasks are up to date again.
+    updated: serving.filter((task) =>
+      sameValue(service.templates.get(task.revision), spec.template),
+    ).length,
     stopping: tasks.filter((task) => task.desired === "stopped" && hasContainer(observations, task))
       .length,
     revision: service.revision,

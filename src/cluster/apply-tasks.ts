@@ -37,6 +37,7 @@ export function updateTasks(state: ClusterState, command: CommandOf<"update_task
 /**
  * Two leaders can both believe, for a moment, that a replica is missing. Only one of their
  * plans may create it: at most one running task per slot (per node, where global) and revision.
+ * A task on a draining node is no rival: its successor starts before it stops.
  */
 function problemOfNew(
   task: Task,
@@ -55,6 +56,7 @@ function problemOfNew(
       other.desired === "running" &&
       other.service === task.service &&
       other.revision === task.revision &&
+      state.nodes.get(other.nodeId)?.eligibility !== "drain" &&
       isSamePlace;
     if (isRival) return `Slot ${task.slot} of ${task.service} has a task already.`;
   }

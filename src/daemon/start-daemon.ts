@@ -1,24 +1,409 @@
 import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { startAgent } from "../agent/index.ts";
+import { networkProbes } from "../agent/io/probes.ts";
 import { makeHandlers } from "../api/index.ts";
 import { startApiServer } from "../api/io/server.ts";
-import { ClusterStore, type Command } from "../cluster/index.ts";
-import { startGossip } from "../gossip/index.ts";
-import { Cell, type Logger, type NodeId, type ReadableCell } from "../kernel/index.ts";
-import { systemClock, systemRandom } from "../kernel/io/system.ts";
+import { ClusterStore, type Command, type Observations, type Outcome } from "../cluster/index.ts";
+import { type Gossip, gossipTimings, startGossip } from "../gossip/index.ts";
+import { Cell, type Logger, type NodeId, nodeId, type ReadableCell } from "../kernel/index.ts";
+import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
+import { type Credentials, caFingerprint } from "../network/io/credentials.ts";
+import { type Identity, loadOrCreateIdentity } from "../network/io/identity.ts";
 import { handleJoin } from "../network/io/join.ts";
-import { startLibp2pNetwork } from "../network/io/libp2p-network.ts";
-import { createPeerTransport, raftTimings, startRaft } from "../raft/index.ts";
+import { type Libp2pNetwork, startLibp2pNetwork } from "../network/io/libp2p-network.ts";
+import { ProxyClient } from "../proxy/io/proxy-client.ts";
+import {
+  createPeerTransport,
+  type LogStorage,
+  type RaftRunner,
+  raftTimings,
+  startRaft,
+} from "../raft/index.ts";
 import { openFileLogStorage } from "../raft/io/file-log-storage.ts";
+import type { ContainerRuntime } from "../runtime/index.ts";
+import { chooseRuntime } from "../runtime/io/choose-runtime.ts";
 import { startSchedulerLoop } from "../scheduler/index.ts";
-import { enterCluster } from "./enter-cluster.ts";
+import { admitter } from "./admit.ts";
+import { announceSelf } from "./announce-self.ts";
+import { makeBackend } from "./backend.ts";
+import { startDrainWatch } from "./drain-watch.ts";
+import { addressBook, type Entered, enterCluster } from "./enter-cluster.ts";
+import { fileIncarnation } from "./incarnation.ts";
+import { observe } from "./observe.ts";
+import { type Paths, pathsOf } from "./paths.ts";
+import { startReportLoop } from "./report-loop.ts";
+import { startRouteLoop } from "./route-loop.ts";
 import type { Settings } from "./settings.ts";
+import { watchSettled } from "./settled.ts";
+import { TaskLogs } from "./task-logs.ts";
+import { isAdminBearer } from "./tokens.ts";
+import { startVoterLoop } from "./voter-loop.ts";
 
 export type DaemonOptions = {
   readonly settings: Settings;
   readonly version: string;
   readonly logger: Logger;
+  /** Something broke that only a restart from disk can mend. */
   readonly onFatal: (error: unknown) => void;
   readonly print: (text: string) => void;
   readonly signal: AbortSignal;
 };
+
+export type Daemon = AsyncDisposable & {
+  /** Hands leadership over and stops. Containers run on; the proxy too, unless told otherwise. */
+  stop(options: { readonly keepProxy: boolean }): Promise<void>;
+};
+
+/** What every part of the daemon is made of. */
+type Base = DaemonOptions & {
+  readonly paths: Paths;
+  readonly identity: Identity;
+  readonly self: NodeId;
+  readonly entered: Entered;
+  readonly credentials: Credentials;
+  readonly store: ClusterStore;
+};
+
+/**
+ * Starts the daemon's parts in the order in which they need each other. Whatever has been
+ * started is stopped in the exact reverse, also when a later part fails to start.
+ */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  await using starting = new AsyncDisposableStack();
+  const base = await enter(options);
+  const storage = starting.use(
+    await openFileLogStorage({ directory: base.paths.log, onFatal: options.onFatal }),
+  );
+  const network = starting.use(await startNetwork(base));
+  const proxy = starting.use(await startProxy(base, network));
+  const raft = starting.use(await startLog(base, { storage, network, starting }));
+  const submit: Submit = (command, { signal }) => base.store.submit(raft, command, { signal });
+  const { observations, gossip } = await startObserving(base, { network, starting });
+  const { runtime, kind } = await startRuntime(base, starting);
+
+  handleJoin(network, {
+    credentials: base.credentials,
+    now: () => clock.now(),
+    admit: admitter({ state: base.store.state, submit, clock }),
+  });
+  const isLeader = followLeader(raft, base.self, starting);
+  starting.use(
+    startVoterLoop({
+      self: base.self,
+      raft,
+      state: base.store.state,
+      observations,
+      clock,
+      logger: base.logger,
+    }),
+  );
+  const scheduler = starting.use(
+    await startSchedulerLoop({
+      isLeader,
+      state: base.store.state,
+      observations,
+      submit,
+      clock,
+      random,
+      logger: base.logger.child({ part: "scheduler" }),
+    }),
+  );
+  const routes = starting.use(
+    startRouteLoop({
+      self: base.self,
+      state: base.store.state,
+      observations,
+      proxy,
+      clock,
+      logger: base.logger,
+    }),
+  );
+  const agent = await startNodeAgent(base, { raft, observations, proxy, runtime, starting });
+  const info = await runtime.info({ signal: options.signal });
+  starting.use(
+    startReportLoop({
+      self: base.self,
+      fixed: {
+        skeinVersion: options.version,
+        runtime: kind,
+        runtimeVersion: info.version,
+        platform: { os: info.os, arch: info.arch },
+        capacity: { cpuMillis: info.cpuMillis, memoryBytes: info.memoryBytes },
+        httpPort: options.settings.httpPort,
+      },
+      state: base.store.state,
+      statuses: agent.statuses,
+      routesIndex: routes.routesIndex,
+      publish: (body) => gossip.publish(body),
+    }),
+  );
+  const backend = makeBackend({
+    self: base.self,
+    version: options.version,
+    state: base.store.state,
+    observations,
+    log: raft.status,
+    explanations: scheduler.explanations,
+    taskLogs: new TaskLogs({
+      self: base.self,
+      network,
+      runtime,
+      state: base.store.state,
+      logger: base.logger,
+    }),
+    pins: {
+      clusterId: base.credentials.clusterId,
+      clusterPublicKey: base.credentials.clusterPublicKey,
+      caFingerprint: caFingerprint(base.credentials.caPem),
+    },
+    submit,
+    clock,
+  });
+  await startApi(base, { handlers: makeHandlers(backend), starting });
+  announceSelf({
+    ...options,
+    entered: base.entered,
+    self: base.self,
+    state: base.store.state,
+    submit,
+    createToken: backend.createToken,
+    clock,
+  }).catch((error: unknown) => {
+    if (!options.signal.aborted) options.onFatal(error);
+  });
+
+  const running = starting.move();
+  return {
+    stop: async ({ keepProxy }) => {
+      if (isLeader.get()) {
+        const limit = AbortSignal.timeout(transferTimeoutMs);
+        await raft.transferLeadership({ signal: limit }).catch(() => undefined);
+      }
+      if (!keepProxy) await proxy.stop();
+      await running.disposeAsync();
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+type Submit = (command: Command, options: { readonly signal: AbortSignal }) => Promise<Outcome>;
+
+const transferTimeoutMs = 1_500;
+
+async function enter(options: DaemonOptions): Promise<Base> {
+  const { settings, logger, signal } = options;
+  const paths = pathsOf(settings.dataDirectory);
+  mkdirSync(paths.data, { recursive: true, mode: 0o700 });
+  mkdirSync(paths.run, { recursive: true, mode: 0o700 });
+  const identity = await loadOrCreateIdentity(paths.data);
+  const entered = await enterCluster({ settings, identity, clock, random, logger, signal });
+  const { credentials } = entered;
+  logger.info({ clusterId: credentials.clusterId, how: entered.kind }, "cluster entered");
+  const store = new ClusterStore();
+  return { ...options, paths, identity, self: identity.nodeId, entered, credentials, store };
+}
+
+async function startNetwork({
+  identity,
+  credentials,
+  store,
+  logger,
+}: Base): Promise<Libp2pNetwork> {
+  const seeds = credentials.seeds.map((seed) => nodeId(seed.nodeId));
+  const known = () => {
+    const agreed = store.state.get().nodes;
+    // Before the first entry arrives, only those are known that were there at the join.
+    return new Set(agreed.size > 0 ? agreed.keys() : [identity.nodeId, ...seeds]);
+  };
+  const members = new Cell<ReadonlySet<NodeId>>(known());
+  store.state.subscribe(() => {
+    const next = known();
+    if (next.symmetricDifference(members.get()).size > 0) members.set(next);
+  });
+  return await startLibp2pNetwork({
+    identity,
+    credentials,
+    listen: { host: "127.0.0.1", port: 0 },
+    addressOf: addressBook(credentials, () => store.state.get()),
+    members,
+    clock,
+    random,
+    logger: logger.child({ part: "network" }),
+  });
+}
+
+async function startProxy(base: Base, network: Libp2pNetwork): Promise<ProxyClient> {
+  const { settings, paths, credentials, self, logger } = base;
+  const main = fileURLToPath(new URL(`../main${extensionOf(import.meta.url)}`, import.meta.url));
+  return await ProxyClient.start({
+    socketPath: paths.proxySocket,
+    command: [process.execPath, main, "proxy", "--socket", paths.proxySocket],
+    logPath: paths.proxyLog,
+    configuration: {
+      nodeId: self,
+      listenAddress: settings.listen.host,
+      edgePort: settings.listen.port,
+      httpPort: settings.httpPort,
+      tls: {
+        key: credentials.tlsKeyPem,
+        // The CA goes with it, so that clients who pin it by fingerprint can see it.
+        cert: `${credentials.tlsCertificatePem}\n${credentials.caPem}`,
+        ca: credentials.caPem,
+      },
+      libp2p: { host: "127.0.0.1", port: network.listenPort },
+      apiSocketPath: paths.remoteApiSocket,
+    },
+    logger: logger.child({ part: "proxy" }),
+    clock,
+  });
+}
+
+/** `.ts` in the checkout, `.js` in the published package. */
+function extensionOf(url: string): string {
+  return url.slice(url.lastIndexOf("."));
+}
+
+async function startLog(
+  { settings, self, store, entered, logger, onFatal }: Base,
+  parts: {
+    readonly storage: LogStorage;
+    readonly network: Libp2pNetwork;
+    readonly starting: AsyncDisposableStack;
+  },
+): Promise<RaftRunner> {
+  const { storage, network, starting } = parts;
+  const transport = starting.use(
+    createPeerTransport({ network, clock, logger: logger.child({ part: "raft" }) }),
+  );
+  return await startRaft({
+    self,
+    storage,
+    stateMachine: store,
+    transport,
+    clock,
+    random,
+    logger: logger.child({ part: "raft" }),
+    timing: raftTimings[settings.timing],
+    bootstrap: entered.kind === "created",
+    onFatal,
+  });
+}
+
+async function startObserving(
+  { settings, paths, store, self, credentials, logger }: Base,
+  parts: { readonly network: Libp2pNetwork; readonly starting: AsyncDisposableStack },
+): Promise<{ readonly observations: ReadableCell<Observations>; readonly gossip: Gossip }> {
+  const { network, starting } = parts;
+  const seeds = credentials.seeds.map((seed) => nodeId(seed.nodeId));
+  const admitted = new Cell<ReadonlySet<NodeId>>(new Set([self, ...seeds]));
+  const update = () => {
+    const { nodes } = store.state.get();
+    const next = new Set<NodeId>(nodes.size > 0 ? nodes.keys() : [self, ...seeds]);
+    if (next.symmetricDifference(admitted.get()).size > 0) admitted.set(next);
+  };
+  update();
+  starting.defer(store.state.subscribe(update));
+  const gossip = starting.use(
+    await startGossip({
+      network,
+      admitted,
+      incarnation: fileIncarnation(paths.data),
+      clock,
+      random,
+      logger: logger.child({ part: "gossip" }),
+      timing: gossipTimings[settings.timing],
+    }),
+  );
+  const observing = observe(gossip);
+  starting.defer(observing.stop);
+  return { observations: observing.cell, gossip };
+}
+
+async function startRuntime(
+  { settings, self, credentials, paths, logger, signal }: Base,
+  starting: AsyncDisposableStack,
+) {
+  const { runtime, kind, reason } = await chooseRuntime(settings.runtime, {
+    nodeId: self,
+    clusterId: credentials.clusterId,
+    dataDir: paths.containers,
+    hostAddress: settings.listen.host,
+    ...(settings.dockerNetwork === undefined ? {} : { network: settings.dockerNetwork }),
+    logger: logger.child({ part: "runtime" }),
+    clock,
+    signal,
+  });
+  starting.use(runtime);
+  logger.info({ runtime: kind, reason }, "runtime chosen");
+  return { runtime, kind };
+}
+
+/** Whether this node leads, as a value that changes. */
+function followLeader(
+  raft: RaftRunner,
+  self: NodeId,
+  starting: AsyncDisposableStack,
+): ReadableCell<boolean> {
+  const leads = () => raft.status.get().leader === self;
+  const isLeader = new Cell(leads());
+  starting.defer(raft.status.subscribe(() => isLeader.set(leads())));
+  return isLeader;
+}
+
+async function startNodeAgent(
+  base: Base,
+  parts: {
+    readonly raft: RaftRunner;
+    readonly observations: ReadableCell<Observations>;
+    readonly proxy: ProxyClient;
+    readonly runtime: ContainerRuntime;
+    readonly starting: AsyncDisposableStack;
+  },
+) {
+  const { raft, observations, proxy, runtime, starting } = parts;
+  const { self, credentials, store, signal } = base;
+  const logger = base.logger.child({ part: "agent" });
+  const draining = starting.use(
+    startDrainWatch({
+      self,
+      state: store.state,
+      observations,
+      inUse: (tasks, wanted) => proxy.inUse(tasks, wanted),
+      clock,
+      logger,
+    }),
+  );
+  return starting.use(
+    await startAgent({
+      self,
+      clusterId: credentials.clusterId,
+      state: store.state,
+      runtime,
+      probes: networkProbes,
+      isSettled: watchSettled({ barrier: (wanted) => raft.barrier(wanted), clock, logger, signal }),
+      drained: (task) => draining.drained.get().has(task.id),
+      drainChanged: draining.drained,
+      clock,
+      logger,
+    }),
+  );
+}
+
+async function startApi(
+  { paths, store, logger }: Base,
+  parts: {
+    readonly handlers: ReturnType<typeof makeHandlers>;
+    readonly starting: AsyncDisposableStack;
+  },
+): Promise<void> {
+  const { handlers, starting } = parts;
+  const api = logger.child({ part: "api" });
+  const authorize = (bearer: string | undefined) =>
+    isAdminBearer(store.state.get(), bearer, clock.now());
+  starting.use(
+    await startApiServer({ handlers, socketPath: paths.remoteApiSocket, authorize, logger: api }),
+  );
+  starting.use(await startApiServer({ handlers, socketPath: paths.apiSocket, logger: api }));
+  api.info({ socketPath: paths.apiSocket }, "API listens");
+}

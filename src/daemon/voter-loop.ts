@@ -75,8 +75,7 @@ function candidates(options: VoterLoopOptions): readonly VoterCandidate[] {
     const own = progress.get(node.id);
     const isCaughtUp = own !== undefined && lastIndex - own.matchIndex <= maxLagEntries;
     const member = observations.members.get(node.id);
-    const isFailed =
-      member?.status === "failed" && clock.now() - member.sinceMs > failedSeatMs;
+    const isFailed = member?.status === "failed" && clock.now() - member.sinceMs > failedSeatMs;
     const zone = node.labels["zone"];
     return {
       nodeId: node.id,

@@ -24,16 +24,19 @@ function ask({ host, port, hostHeader }) {
   const done = (result) =>
     resolve({ atMs, tookMs: Math.round(performance.now() - from), target: host, ...result });
   const headers = hostHeader === undefined ? {} : { host: hostHeader };
-  const request = http.get({ host, port, headers, agent }, (response) => {
+  // Of the whole request: a socket's own timeout would begin only when it is connected.
+  const signal = AbortSignal.timeout(job.timeoutMs ?? 5_000);
+  const failed = (error) =>
+    done({ error: signal.aborted ? "timed out" : (error.code ?? error.message) });
+  const request = http.get({ host, port, headers, agent, signal }, (response) => {
     let body = "";
     response.on("data", (chunk) => {
       body += chunk;
     });
     response.on("end", () => done({ status: response.statusCode, body: body.trim() }));
-    response.on("error", (error) => done({ error: error.message }));
+    response.on("error", failed);
   });
-  request.setTimeout(job.timeoutMs ?? 5_000, () => request.destroy(new Error("timed out")));
-  request.on("error", (error) => done({ error: error.code ?? error.message }));
+  request.on("error", failed);
   return promise;
 }
 
@@ -41,6 +44,8 @@ const pending = new Set();
 for (let i = 0; !isOver && (job.count === undefined || i < job.count); i += 1) {
   const target = job.targets[i % job.targets.length];
   const one = ask(target).then((sample) => {
+    // A sign of life for whoever waits for the load to flow; JSON may begin with a line's end.
+    if (samples.length === 0) process.stdout.write("\n");
     samples.push(sample);
     pending.delete(one);
   });

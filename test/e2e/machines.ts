@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
+  closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -9,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -28,11 +30,13 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
 const subnet = "10.98.0";
 
+const tools = ["dockerd", "docker", "ip", "unshare", "nsenter", "setpriv", "busybox", "tar"];
+
 /** Why no machines can be made here; undefined when they can. */
 export function machinesUnavailable(): string | undefined {
   if (process.platform !== "linux") return "needs Linux";
   if (process.getuid?.() !== 0) return "needs root, to make network namespaces";
-  for (const tool of ["dockerd", "ip", "unshare", "nsenter", "busybox", "docker"]) {
+  for (const tool of tools) {
     if (spawnSync("which", [tool]).status !== 0) return `needs ${tool}`;
   }
   const probe = spawnSync("unshare", ["--net", "--mount", "--uts", "--pid", "--fork", "true"]);
@@ -57,8 +61,21 @@ export type Sample = {
 
 type Target = { readonly host: string; readonly port: number; readonly hostHeader?: string };
 
-/** Images that every machine has: `skein-test/web:1` and `:2` answer "HOSTNAME VERSION". */
-const imageVersions = ["1", "2"];
+/**
+ * Images that every machine has: `skein-test/web:1` and `:2` answer "HOSTNAME VERSION" on port
+ * 80 and end at once on SIGTERM; `:bad` does the same and is never healthy.
+ */
+const images: readonly { readonly version: string; readonly changes: readonly string[] }[] = [
+  { version: "1", changes: [] },
+  { version: "2", changes: [] },
+  {
+    version: "bad",
+    changes: ["HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD exit 1"],
+  },
+];
+// The shell is PID 1: it takes SIGTERM, which httpd there would ignore.
+const imageCommand =
+  'echo "$(hostname) $VERSION" > /www/index.html; trap "exit 0" TERM; httpd -f -p 80 -h /www & wait';
 
 export class Machines implements AsyncDisposable {
   readonly #prefix: string;
@@ -80,8 +97,8 @@ export class Machines implements AsyncDisposable {
       const numbers = Array.from({ length: count }, (_, i) => i + 1);
       for (const number of numbers) machines.#boot(number);
       await Promise.all(numbers.map((number) => machines.#engineReady(number)));
-      const context = makeImageContext(machines.#directory);
-      for (const number of numbers) machines.#loadImages(number, context);
+      const archive = makeImageArchive(machines.#directory);
+      await Promise.all(numbers.map((number) => machines.#loadImages(number, archive)));
       return machines;
     } catch (error) {
       await machines[Symbol.asyncDispose]();
@@ -131,11 +148,22 @@ export class Machines implements AsyncDisposable {
     return this.exec(number, ["docker", ...args]);
   }
 
-  /** Starts a daemon; resolves at once. Its output goes to {@link daemonLog}. */
-  startDaemon(number: number, ...args: readonly string[]): ChildProcess {
-    const log = openSync(this.#daemonLogFile(number), "a");
-    const argv = [join(root, "bin", "skein"), "daemon", ...args];
+  /** Starts a program on a machine that goes on by itself; its output is appended to a file. */
+  spawn(
+    number: number,
+    argv: readonly string[],
+    { logFile }: { readonly logFile: string },
+  ): ChildProcess {
+    const log = openSync(logFile, "a");
     const child = spawn("nsenter", this.#enter(number, argv), { stdio: ["ignore", log, log] });
+    closeSync(log);
+    return child;
+  }
+
+  /** Starts a daemon; returns at once. Its output goes to {@link daemonLog}. */
+  startDaemon(number: number, ...args: readonly string[]): ChildProcess {
+    const argv = [join(root, "bin", "skein"), "daemon", ...args];
+    const child = this.spawn(number, argv, { logFile: this.#daemonLogFile(number) });
     this.#daemons.set(number, child);
     return child;
   }
@@ -148,14 +176,16 @@ export class Machines implements AsyncDisposable {
   /** Signals a machine's daemon (not its proxy) and waits for its end. */
   async signalDaemon(number: number, signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#daemons.get(number);
-    if (child === undefined) throw new Error(`machine ${number} has no daemon`);
-    const ended = new Promise<number | null>((resolve) => {
-      if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode);
-      else child.once("exit", (code) => resolve(code));
-    });
     // nsenter forks into the pid namespace: its child there is the daemon.
-    const pid = spawnSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).stdout.trim();
-    process.kill(pid === "" ? (child.pid ?? 0) : Number(pid), signal);
+    const pid = child?.exitCode === null ? childOf(child) : undefined;
+    if (child === undefined || pid === undefined) {
+      const log = this.daemonLog(number).slice(-2_000);
+      throw new Error(`machine ${number} runs no daemon; the end of its log:\n${log}`);
+    }
+    const ended = new Promise<number | null>((resolve) => {
+      child.once("exit", (code) => resolve(code));
+    });
+    process.kill(pid, signal);
     return await ended;
   }
 
@@ -182,23 +212,29 @@ export class Machines implements AsyncDisposable {
   }
 
   /** A fixed number of requests from outside the cluster, one after the other. */
-  async request(targets: readonly Target[], count: number): Promise<readonly Sample[]> {
-    const job = { targets, count, intervalMs: 0 };
+  async request(
+    targets: readonly Target[],
+    count: number,
+    { timeoutMs = 5_000 }: { readonly timeoutMs?: number } = {},
+  ): Promise<readonly Sample[]> {
+    const job = { targets, count, intervalMs: 0, timeoutMs };
     const { status, stdout, stderr } = await collect(this.#client(job));
     if (status !== 0) throw new Error(stderr);
     return JSON.parse(stdout);
   }
 
-  /** Requests at an interval until stopped. */
+  /** Requests at an interval until stopped; `started` resolves when the first is answered. */
   startLoad(options: {
     readonly targets: readonly Target[];
     readonly intervalMs: number;
     readonly keepAlive?: boolean;
     readonly timeoutMs?: number;
-  }): { stop(): Promise<readonly Sample[]> } {
+  }): { readonly started: Promise<void>; stop(): Promise<readonly Sample[]> } {
     const child = this.#client(options);
     const result = collect(child);
+    const started = new Promise<void>((resolve) => child.stdout?.once("data", () => resolve()));
     return {
+      started,
       stop: async () => {
         child.stdin?.end();
         return JSON.parse((await result).stdout);
@@ -207,10 +243,11 @@ export class Machines implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const number of [...this.#inits.keys()]) await this.#destroyInit(number);
+    await Promise.all([...this.#inits.keys()].map((number) => this.#destroyInit(number)));
     for (const name of namespaces()) {
       if (name.startsWith(`${this.#prefix}-`)) ip("netns", "del", name);
     }
+    removeControlGroups(this.#prefix);
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
   }
 
@@ -259,7 +296,11 @@ export class Machines implements AsyncDisposable {
     const namespace = this.#namespace(number);
     const [lan, link] = [this.#namespace(0), `m${number}`];
     ip("netns", "add", namespace);
-    ip("-n", lan, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace);
+    // One hardware address for life: with a new one after a power loss, the others would go on
+    // sending to the old one until they ask again.
+    const hardware = `02:00:0a:62:00:${number.toString(16).padStart(2, "0")}`;
+    const peer = ["peer", "name", "eth0", "netns", namespace, "address", hardware];
+    ip("-n", lan, "link", "add", link, "type", "veth", ...peer);
     ip("-n", lan, "link", "set", link, "master", "lan", "up");
     ip("-n", namespace, "link", "set", "lo", "up");
     ip("-n", namespace, "addr", "add", `${this.address(number)}/24`, "dev", "eth0");
@@ -268,30 +309,36 @@ export class Machines implements AsyncDisposable {
     const log = openSync(join(home, "boot.log"), "a");
     const isolate = ["--mount", "--uts", "--pid", "--fork", "--kill-child"];
     const init = [join(here, "machine-boot.sh"), link, home];
+    // The machine dies with this process, also when that is killed and cannot clean up.
     const child = spawn(
-      "nsenter",
-      [`--net=/run/netns/${namespace}`, "unshare", ...isolate, ...init],
+      "setpriv",
+      [
+        ...["--pdeathsig", "KILL", "nsenter", `--net=/run/netns/${namespace}`],
+        ...["unshare", ...isolate, ...init],
+      ],
       { stdio: ["ignore", log, log] },
     );
+    closeSync(log);
     this.#inits.set(number, child);
   }
 
   /** Process id, on this host, of a machine's PID 1. */
-  #initPid(number: number): string {
+  #initPid(number: number): number | undefined {
     const child = this.#inits.get(number);
     if (child === undefined) throw new Error(`machine ${number} is off`);
-    return spawnSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).stdout.trim();
+    return childOf(child);
   }
 
   #enter(number: number, argv: readonly string[]): string[] {
     const spaces = ["--mount", "--uts", "--net", "--pid"];
-    return ["-t", this.#initPid(number), ...spaces, `--wdns=${process.cwd()}`, ...argv];
+    return ["-t", String(this.#initPid(number)), ...spaces, `--wdns=${process.cwd()}`, ...argv];
   }
 
   async #engineReady(number: number): Promise<void> {
     const deadline = Date.now() + 60_000;
     for (;;) {
-      if (this.#initPid(number) !== "" && this.docker(number, "version").status === 0) return;
+      if (this.#initPid(number) !== undefined && this.docker(number, "version").status === 0)
+        return;
       if (Date.now() > deadline) {
         throw new Error(
           `the engine of machine ${number} does not start; see ${this.#home(number)}`,
@@ -301,13 +348,15 @@ export class Machines implements AsyncDisposable {
     }
   }
 
-  #loadImages(number: number, context: string): void {
-    for (const version of imageVersions) {
-      const image = `skein-test/web:${version}`;
-      const build = ["docker", "build", "-q", "-t", image, "--build-arg", `VERSION=${version}`];
-      const env = { DOCKER_BUILDKIT: "0" };
-      const result = this.exec(number, [...build, context], { env });
-      if (result.status !== 0) throw new Error(result.stderr);
+  async #loadImages(number: number, archive: string): Promise<void> {
+    for (const { version, changes } of images) {
+      const settings = [
+        ...[`ENV VERSION=${version}`, "ENV PATH=/bin", "EXPOSE 80"],
+        ...[`CMD ${JSON.stringify(["sh", "-c", imageCommand])}`, ...changes],
+      ].flatMap((change) => ["--change", change]);
+      const argv = ["docker", "import", ...settings, archive, `skein-test/web:${version}`];
+      const { status, stderr } = await this.execAsync(number, argv);
+      if (status !== 0) throw new Error(`docker import on machine ${number}: ${stderr}`);
     }
   }
 
@@ -316,11 +365,17 @@ export class Machines implements AsyncDisposable {
     this.#inits.delete(number);
     if (child === undefined || child.exitCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
-    const pid = spawnSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).stdout.trim();
-    if (pid !== "") process.kill(Number(pid), "SIGKILL");
+    const pid = childOf(child);
+    if (pid !== undefined) process.kill(pid, "SIGKILL");
     else child.kill("SIGKILL");
     await ended;
   }
+}
+
+/** Process id, on this host, of the one process that `unshare` or `nsenter` forked. */
+function childOf({ pid }: ChildProcess): number | undefined {
+  const { stdout } = spawnSync("pgrep", ["-P", String(pid)], { encoding: "utf8" });
+  return stdout.trim() === "" ? undefined : Number(stdout);
 }
 
 function ip(...args: readonly string[]): void {
@@ -331,44 +386,47 @@ function namespaces(): readonly string[] {
   return existsSync("/run/netns") ? readdirSync("/run/netns") : [];
 }
 
-/** Namespaces and folders of a run that was killed before it could clean up. */
+/** What is left of runs that were killed before they could clean up. Their machines are dead. */
 function removeLeftovers(): void {
-  for (const name of namespaces()) {
-    const pid = /^skein-e2e-(\d+)-\d+$/.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) ip("netns", "del", name);
-  }
-  for (const name of readdirSync(tmpdir())) {
-    const pid = /^skein-e2e-(\d+)-/.exec(name)?.[1];
-    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+  const controlGroups = readdirSync("/sys/fs/cgroup").flatMap((name) => {
+    const folder = join("/sys/fs/cgroup", name);
+    return [name, ...(statSync(folder).isDirectory() ? readdirSync(folder) : [])];
+  });
+  for (const name of new Set([...namespaces(), ...readdirSync(tmpdir()), ...controlGroups])) {
+    const [, prefix, pid] = /^(skein-e2e-(\d+))(?:-|$)/.exec(name) ?? [];
+    if (prefix === undefined || pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    if (namespaces().includes(name)) ip("netns", "del", name);
+    removeControlGroups(prefix);
     rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }
 
-/** What the test images are built from: busybox and a web server's start. */
-function makeImageContext(directory: string): string {
-  const context = join(directory, "image");
-  const bin = join(context, "bin");
+/** Removes the control groups that the engines of a run made; those in use stay. */
+function removeControlGroups(prefix: string): void {
+  const mount = "/sys/fs/cgroup";
+  const isUnified = existsSync(join(mount, "cgroup.controllers"));
+  const hierarchies = isUnified ? [mount] : readdirSync(mount).map((name) => join(mount, name));
+  for (const group of hierarchies.map((each) => join(each, prefix))) {
+    if (!existsSync(group)) continue;
+    spawnSync("find", [group, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"]);
+  }
+}
+
+/** What the test images are made from: busybox and room for a page. */
+function makeImageArchive(directory: string): string {
+  const content = join(directory, "image");
+  const bin = join(content, "bin");
   mkdirSync(bin, { recursive: true });
-  mkdirSync(join(context, "www"));
+  mkdirSync(join(content, "www"));
   const busybox = spawnSync("which", ["busybox"], { encoding: "utf8" }).stdout.trim();
   copyFileSync(busybox, join(bin, "busybox"));
   chmodSync(join(bin, "busybox"), 0o755);
   for (const tool of ["sh", "httpd", "hostname", "sleep", "wget", "cat", "echo", "ls", "ps"]) {
     symlinkSync("busybox", join(bin, tool));
   }
-  const dockerfile = [
-    "FROM scratch",
-    "ARG VERSION",
-    "ENV VERSION=$VERSION",
-    "COPY bin /bin",
-    "COPY www /www",
-    "EXPOSE 80",
-    // As PID 1 httpd ignores SIGTERM; a stop must be quick, and drained before.
-    "STOPSIGNAL SIGKILL",
-    'CMD echo "$(hostname) $VERSION" > /www/index.html; exec httpd -f -p 80 -h /www',
-  ];
-  writeFileSync(join(context, "Dockerfile"), `${dockerfile.join("\n")}\n`);
-  return context;
+  const archive = join(directory, "image.tar");
+  execFileSync("tar", ["-C", content, "-cf", archive, "bin", "www"]);
+  return archive;
 }
 
 async function collect(child: ChildProcess): Promise<CommandResult> {

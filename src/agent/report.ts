@@ -1,0 +1,138 @@
+import {
+  isFinal,
+  phaseOrder,
+  type Task,
+  type TaskPhase,
+  type TaskStatus,
+} from "../cluster/index.ts";
+import type { TaskId } from "../kernel/index.ts";
+import type { Container } from "../runtime/index.ts";
+import type { ContainerHealth } from "./health.ts";
+import { restartsOf, type TaskRecord } from "./task-record.ts";
+
+/** What this node is doing about a task at this moment. */
+export type Activity = "preparing" | "starting" | "stopping";
+
+export type ReportInput = {
+  readonly tasks: readonly Task[];
+  readonly containers: readonly Container[];
+  readonly records: ReadonlyMap<TaskId, TaskRecord>;
+  readonly activityOf: (taskId: TaskId) => Activity | undefined;
+  readonly healthOf: (containerId: string) => ContainerHealth | undefined;
+  /** Whether the task's template asks for a health check. */
+  readonly isChecked: (task: Task) => boolean;
+  /** What was reported last. */
+  readonly previous: readonly TaskStatus[];
+  /** Wall clock, ms. */
+  readonly now: number;
+};
+
+const maxMessageLength = 1_000;
+
+/**
+ * What this node says of its tasks, and of containers whose task it does not know. Of one
+ * task `(restarts, phase)` never goes back.
+ */
+export function reportTasks(input: ReportInput): readonly TaskStatus[] {
+  const previous = new Map(input.previous.map((status) => [status.taskId, status]));
+  const containers = Map.groupBy(input.containers, ({ taskId }) => taskId);
+  const statuses: TaskStatus[] = [];
+  for (const task of input.tasks) {
+    const status = statusOfTask(input, task, containers.get(task.id) ?? []);
+    if (status !== undefined) statuses.push(inOrder(status, previous.get(task.id)));
+    containers.delete(task.id);
+  }
+  for (const [taskId, unknown] of containers) {
+    const running = unknown.find(isRunning);
+    if (running === undefined) continue;
+    const isStopping = input.activityOf(taskId) === "stopping";
+    const status = statusOfRunning(input, running, isStopping ? "stopping" : "running", "none");
+    statuses.push(inOrder(status, previous.get(taskId)));
+  }
+  return statuses.sort((a, b) => (a.taskId < b.taskId ? -1 : 1));
+}
+
+function statusOfTask(
+  input: ReportInput,
+  task: Task,
+  containers: readonly Container[],
+): TaskStatus | undefined {
+  const record = input.records.get(task.id);
+  const running = containers.filter(isRunning).sort((a, b) => restartsOf(b) - restartsOf(a))[0];
+  if (record?.final !== undefined) return statusAtRest(input, task, record, record.final);
+  if (task.desired === "stopped") {
+    if (running !== undefined) {
+      return statusOfRunning(input, running, "stopping", "none", record?.message);
+    }
+    const isGone = containers.length === 0 && input.activityOf(task.id) === undefined;
+    return isGone ? undefined : statusAtRest(input, task, record, "stopping");
+  }
+  if (running !== undefined) {
+    const unknown = input.isChecked(task) ? "starting" : "none";
+    const health = input.healthOf(running.id)?.health ?? unknown;
+    return statusOfRunning(input, running, "running", health, record?.message);
+  }
+  const phase = input.activityOf(task.id) === "starting" ? "starting" : "preparing";
+  return statusAtRest(input, task, record, phase);
+}
+
+function statusOfRunning(
+  input: ReportInput,
+  container: Container,
+  phase: "running" | "stopping",
+  health: TaskStatus["health"],
+  message = "",
+): TaskStatus {
+  const { state } = container;
+  const probe = input.healthOf(container.id)?.message ?? "";
+  const startedAtMs = state.kind === "running" ? state.startedAtMs : input.now;
+  return {
+    taskId: container.taskId,
+    phase,
+    health,
+    restarts: restartsOf(container),
+    containerId: container.id,
+    endpoints: container.endpoints,
+    hostPorts: container.hostPorts,
+    message: (health === "unhealthy" && probe !== "" ? probe : message).slice(0, maxMessageLength),
+    sinceMs: phase === "running" ? startedAtMs : input.now,
+  };
+}
+
+function statusAtRest(
+  { now }: ReportInput,
+  task: Task,
+  record: TaskRecord | undefined,
+  phase: Exclude<TaskPhase, "running">,
+): TaskStatus {
+  return {
+    taskId: task.id,
+    phase,
+    health: "none",
+    restarts: record?.history.restarts ?? 0,
+    endpoints: [],
+    hostPorts: [],
+    ...(record?.exitCode === undefined ? {} : { exitCode: record.exitCode }),
+    message: (record?.message ?? "").slice(0, maxMessageLength),
+    sinceMs: now,
+  };
+}
+
+/** Keeps the time of a phase that goes on, and holds back what would look like going back. */
+function inOrder(next: TaskStatus, previous: TaskStatus | undefined): TaskStatus {
+  if (previous === undefined) return next;
+  const { restarts, phase } = previous;
+  const isSame = next.restarts === restarts && next.phase === phase;
+  if (isSame) {
+    return phase === "running" ? next : { ...next, sinceMs: previous.sinceMs };
+  }
+  const isBack =
+    isFinal(previous) ||
+    next.restarts < restarts ||
+    (next.restarts === restarts && phaseOrder[next.phase] < phaseOrder[phase]);
+  return isBack ? { ...next, restarts, phase, sinceMs: previous.sinceMs } : next;
+}
+
+function isRunning({ state }: Container): boolean {
+  return state.kind === "running";
+}

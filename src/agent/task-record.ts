@@ -1,0 +1,106 @@
+import type { Task } from "../cluster/index.ts";
+import { type Container, containerLabels } from "../runtime/index.ts";
+import type { TaskTemplate } from "../spec/index.ts";
+import {
+  type ContainerEnd,
+  decideRestart,
+  newRestartHistory,
+  type RestartHistory,
+} from "./restart-policy.ts";
+
+/**
+ * What this node remembers of a task between two passes. It is lost with the daemon; the
+ * number of restarts is then read from the container's labels.
+ */
+export type TaskRecord = {
+  readonly history: RestartHistory;
+  /** The container that was last known to run for it; it is missed when it is gone. */
+  readonly runningId?: string;
+  readonly runningSinceMs?: number;
+  /** Not to be started before this, wall clock, ms. */
+  readonly startAtMs: number;
+  /** What went wrong last; empty when nothing did. */
+  readonly message: string;
+  readonly exitCode?: number;
+  readonly final?: "completed" | "failed";
+  /** When this node learnt that it should stop, wall clock, ms. */
+  readonly stoppingSinceMs?: number;
+};
+
+export const newTaskRecord: TaskRecord = { history: newRestartHistory, startAtMs: 0, message: "" };
+
+/** A record for a task of which only containers are known: from before the daemon started. */
+export function adoptedRecord(containers: readonly Container[]): TaskRecord {
+  const restarts = Math.max(0, ...containers.map(restartsOf));
+  return { ...newTaskRecord, history: { ...newRestartHistory, restarts } };
+}
+
+/** The number of restarts that a container was started with. */
+export function restartsOf({ labels }: Container): number {
+  const restarts = Number(labels[containerLabels.restarts] ?? 0);
+  return Number.isSafeInteger(restarts) && restarts >= 0 ? restarts : 0;
+}
+
+/** Notes that the container runs. */
+export function recordRunning(
+  record: TaskRecord,
+  { id, startedAtMs }: { readonly id: string; readonly startedAtMs: number },
+): TaskRecord {
+  if (record.runningId === id) return record;
+  return { ...record, runningId: id, runningSinceMs: startedAtMs };
+}
+
+/** Notes an end and what follows from it by the template's restart policy. */
+export function recordEnd(
+  record: TaskRecord,
+  template: TaskTemplate,
+  end: ContainerEnd,
+  now: number,
+): TaskRecord {
+  const { runningId: _id, runningSinceMs: _since, exitCode: _code, ...rest } = record;
+  const exitCode = end.exitCode === undefined ? {} : { exitCode: end.exitCode };
+  const decision = decideRestart(template.restart, record.history, end);
+  const next = { ...rest, ...exitCode, history: decision.history, message: end.message };
+  if (decision.kind === "restart") return { ...next, startAtMs: now + decision.delayMs };
+  const message = decision.kind === "completed" ? "" : end.message;
+  return { ...next, message, final: decision.kind };
+}
+
+/** How a container that stands still came to its end. */
+export function endOfExited(
+  record: TaskRecord,
+  state: Extract<Container["state"], { readonly kind: "exited" }>,
+): ContainerEnd {
+  const { exitCode, isOomKilled, error, finishedAtMs } = state;
+  const startedAtMs = record.runningSinceMs ?? finishedAtMs;
+  // 137 and 143: SIGKILL and SIGTERM, which nobody sends to himself.
+  const isKilled = (exitCode === 137 || exitCode === 143) && !isOomKilled;
+  const how = isOomKilled
+    ? "The container was killed because it used more memory than its limit"
+    : isKilled
+      ? "The container was killed from outside"
+      : "The container exited";
+  const detail = error === "" ? "" : `: ${error}`;
+  return {
+    cause: isKilled ? "killed" : "exited",
+    exitCode,
+    message: `${how} (exit code ${exitCode})${detail}.`,
+    workedForMs: Math.max(0, finishedAtMs - startedAtMs),
+  };
+}
+
+/** The end of a container that ran and is not there any more. */
+export function endOfMissing(record: TaskRecord, now: number): ContainerEnd {
+  return {
+    cause: "killed",
+    message: "The container was removed from outside.",
+    workedForMs: Math.max(0, now - (record.runningSinceMs ?? now)),
+  };
+}
+
+/** `shop-web-3-k3j9x2`, with `-2` for the second restart: unique among what exists at a time. */
+export function containerName(task: Task, restarts: number): string {
+  const service = task.service.replace("/", "-");
+  const base = `${service}-${task.slot}-${task.id.slice(0, 6)}`;
+  return restarts === 0 ? base : `${base}-${restarts}`;
+}

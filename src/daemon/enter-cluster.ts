@@ -1,0 +1,119 @@
+import { networkInterfaces } from "node:os";
+import type { ClusterState } from "../cluster/index.ts";
+import {
+  type Clock,
+  type Logger,
+  type NodeId,
+  nodeId,
+  type Random,
+  randomName,
+} from "../kernel/index.ts";
+import {
+  type Credentials,
+  createCluster,
+  loadCredentials,
+  renewed,
+  saveCredentials,
+} from "../network/io/credentials.ts";
+import type { Identity } from "../network/io/identity.ts";
+import { joinCluster } from "../network/io/join.ts";
+import { formatAddress, type Settings, SettingsError } from "./settings.ts";
+
+/** How this daemon came to its cluster. */
+export type Entered = {
+  readonly kind: "created" | "joined" | "resumed";
+  readonly credentials: Credentials;
+  /** Where others reach this node, as far as it knows now. */
+  readonly address: string;
+};
+
+type EnterOptions = {
+  readonly settings: Settings;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Resumes where the data directory has state, joins where peers are named, and starts a new
+ * cluster otherwise.
+ * @throws NetworkError, SettingsError
+ */
+export async function enterCluster(options: EnterOptions): Promise<Entered> {
+  const { settings, identity, clock, logger } = options;
+  const saved = loadCredentials(settings.dataDirectory);
+  const address = settings.advertise ?? ownAddress(settings);
+  if (saved !== undefined) {
+    if (settings.join.length > 0) {
+      logger.info({ clusterId: saved.clusterId }, "already a member, --join is ignored");
+    }
+    const credentials = await renewed(saved, { self: identity.nodeId, nowMs: clock.now() });
+    if (credentials !== saved) saveCredentials(settings.dataDirectory, credentials);
+    return { kind: "resumed", credentials, address };
+  }
+  const entered = settings.join.length > 0 ? await join(options) : await create(options, address);
+  saveCredentials(settings.dataDirectory, entered.credentials);
+  return entered;
+}
+
+async function create(
+  { identity, clock, random }: EnterOptions,
+  address: string,
+): Promise<Entered> {
+  const credentials = await createCluster({
+    clusterId: randomName(random, 12),
+    self: identity.nodeId,
+    nowMs: clock.now(),
+  });
+  return { kind: "created", credentials, address };
+}
+
+async function join({ settings, identity, signal }: EnterOptions): Promise<Entered> {
+  if (settings.token === undefined || settings.token === "") {
+    throw new SettingsError(
+      "usage",
+      "To join, a token is needed: --token, --token-file or SKEIN_TOKEN. Make one on a member with: skein token create",
+    );
+  }
+  const { credentials, address } = await joinCluster({
+    identity,
+    seeds: settings.join,
+    token: settings.token,
+    name: settings.name,
+    advertise: settings.advertise ?? specificListenAddress(settings),
+    port: settings.listen.port,
+    labels: settings.labels,
+    signal,
+  });
+  return { kind: "joined", credentials, address };
+}
+
+const wildcards = new Set(["0.0.0.0", "::"]);
+
+function specificListenAddress({ listen }: Settings): string | undefined {
+  return wildcards.has(listen.host) ? undefined : formatAddress(listen);
+}
+
+/** The listen address where it names one machine; else this machine's first address. */
+function ownAddress(settings: Settings): string {
+  const specific = specificListenAddress(settings);
+  if (specific !== undefined) return specific;
+  const addresses = Object.entries(networkInterfaces())
+    // An engine's bridge is no way to this machine.
+    .filter(([name]) => !/^(docker|br-|veth|virbr)/.test(name))
+    .flatMap(([, list]) => list ?? [])
+    .filter(({ internal, scopeid }) => !internal && !scopeid);
+  const best = addresses.find(({ family }) => family === "IPv4") ?? addresses[0];
+  return formatAddress({ host: best?.address ?? "127.0.0.1", port: settings.listen.port });
+}
+
+/** Where members are: what was agreed, else what was heard at the join. */
+export function addressBook(
+  credentials: Credentials,
+  state: () => ClusterState,
+): (node: NodeId) => string | undefined {
+  const seeds = new Map(credentials.seeds.map((seed) => [nodeId(seed.nodeId), seed.address]));
+  return (node) => state().nodes.get(node)?.address ?? seeds.get(node);
+}

@@ -1,0 +1,155 @@
+import { randomBytes } from "node:crypto";
+import { closeSync, constants, openSync } from "node:fs";
+import { readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { syncDirectory, writeFully } from "./disk.ts";
+
+const segmentPattern = /^(\d{10})-([0-9a-f]{8})\.segment$/;
+const sparePattern = /^[0-9a-f]{16}\.spare$/;
+const temporaryPattern = /\.tmp$/;
+/** Compacted segments kept for reuse; more than one only after a large compaction. */
+const maxSpares = 2;
+/** Filled in steps, so that a commit never waits behind the whole of a segment. */
+const fillStep = Buffer.alloc(2 ** 20);
+/** Every write on it is durable when it returns: one hop to the thread pool, not two. */
+const durable = constants.O_RDWR | constants.O_DSYNC;
+
+/** One file of the log, open. Its length never changes. */
+export type Segment = {
+  readonly number: number;
+  /** Drawn for each use of the file; its frames are seeded with it. */
+  readonly nonce: number;
+  readonly path: string;
+  readonly bytes: number;
+  readonly descriptor: number;
+};
+
+/** Whether there is a log in the directory. */
+export async function hasSegments(directory: string): Promise<boolean> {
+  return (await readdir(directory)).some((name) => segmentPattern.test(name));
+}
+
+/**
+ * The files of a log: gives out segments that are filled with zeros already, because a write
+ * that grows a file costs a journal commit, and takes them back for reuse.
+ */
+export class SegmentFiles {
+  readonly #directory: string;
+  readonly #segmentBytes: number;
+  readonly #spares: string[];
+  #preparing: Promise<void> = Promise.resolve();
+
+  private constructor(directory: string, segmentBytes: number, spares: string[]) {
+    this.#directory = directory;
+    this.#segmentBytes = segmentBytes;
+    this.#spares = spares;
+  }
+
+  /** Looks at what is there; half-made files of an earlier process are removed. */
+  static async open({
+    directory,
+    segmentBytes,
+  }: {
+    readonly directory: string;
+    readonly segmentBytes: number;
+  }): Promise<{ readonly files: SegmentFiles; readonly segments: readonly Segment[] }> {
+    const names = (await readdir(directory)).toSorted();
+    const spares: string[] = [];
+    for (const name of names) {
+      const path = join(directory, name);
+      if (temporaryPattern.test(name)) await rm(path, { force: true });
+      if (!sparePattern.test(name)) continue;
+      // Another segment size was set when this one was made.
+      if ((await stat(path)).size !== segmentBytes) await rm(path);
+      else spares.push(path);
+    }
+    const segments: Segment[] = [];
+    for (const name of names) {
+      const match = segmentPattern.exec(name);
+      if (match === null) continue;
+      const path = join(directory, name);
+      const { size } = await stat(path);
+      segments.push({
+        number: Number(match[1]),
+        nonce: Number.parseInt(match[2] ?? "", 16),
+        path,
+        bytes: size,
+        descriptor: openSync(path, durable),
+      });
+    }
+    return { files: new SegmentFiles(directory, segmentBytes, spares), segments };
+  }
+
+  /** A segment of at least `bytes`, durably in the directory. */
+  async take({
+    number,
+    bytes,
+  }: {
+    readonly number: number;
+    readonly bytes: number;
+  }): Promise<Segment> {
+    await this.#preparing;
+    const actualBytes = Math.max(bytes, this.#segmentBytes);
+    const isUsual = actualBytes === this.#segmentBytes;
+    const from = (isUsual ? this.#spares.pop() : undefined) ?? (await this.#make(actualBytes));
+    const nonce = randomBytes(4).readUInt32LE();
+    const hex = nonce.toString(16).padStart(8, "0");
+    const path = join(this.#directory, `${String(number).padStart(10, "0")}-${hex}.segment`);
+    await rename(from, path);
+    await syncDirectory(this.#directory);
+    const descriptor = openSync(path, durable);
+    this.prepare();
+    return { number, nonce, path, bytes: actualBytes, descriptor };
+  }
+
+  /** Makes the next segment in the background. */
+  prepare(): void {
+    if (this.#spares.length > 0) return;
+    this.#preparing = this.#make(this.#segmentBytes).then(
+      (path) => {
+        this.#spares.push(path);
+      },
+      // Not fatal yet: the disk may have room again when the segment is needed, and if it has
+      // not, `take` fails.
+      () => undefined,
+    );
+  }
+
+  /** Takes a segment out of the log, durably. Its file is used again. */
+  async release(segment: Segment): Promise<void> {
+    closeSync(segment.descriptor);
+    if (segment.bytes === this.#segmentBytes && this.#spares.length < maxSpares) {
+      const spare = this.#sparePath();
+      await rename(segment.path, spare);
+      this.#spares.push(spare);
+    } else {
+      await rm(segment.path);
+    }
+    await syncDirectory(this.#directory);
+  }
+
+  /** Waits for the background. */
+  async close(): Promise<void> {
+    await this.#preparing;
+  }
+
+  async #make(bytes: number): Promise<string> {
+    const path = this.#sparePath();
+    const temporary = `${path}.tmp`;
+    const descriptor = openSync(temporary, durable | constants.O_CREAT | constants.O_EXCL, 0o600);
+    try {
+      for (let offset = 0; offset < bytes; offset += fillStep.byteLength) {
+        const step = Math.min(fillStep.byteLength, bytes - offset);
+        await writeFully(descriptor, fillStep.subarray(0, step), offset);
+      }
+    } finally {
+      closeSync(descriptor);
+    }
+    await rename(temporary, path);
+    return path;
+  }
+
+  #sparePath(): string {
+    return join(this.#directory, `${randomBytes(8).toString("hex")}.spare`);
+  }
+}

@@ -1,0 +1,264 @@
+import { closeSync, readSync } from "node:fs";
+import { assert } from "../../kernel/index.ts";
+import { readFully, writeFully } from "./disk.ts";
+import { type Segment, SegmentFiles } from "./segment-files.ts";
+import {
+  encodeFrame,
+  findLaterFrame,
+  frameHeaderBytes,
+  type LogRecord,
+  readFrame,
+  readRecord,
+} from "./segment-frame.ts";
+import { corruptLog } from "./storage-error.ts";
+
+/** Where a record stands on disk. */
+export type RecordPosition = {
+  readonly segment: Segment;
+  readonly offset: number;
+  readonly bytes: number;
+};
+
+export type SegmentLogOptions = {
+  readonly directory: string;
+  readonly segmentBytes: number;
+  /** Told of every record found, in the order of writing. */
+  readonly onRecord: (record: LogRecord, position: RecordPosition) => void;
+  /** What every segment begins with, so that the ones before it are not needed for it. */
+  readonly head: () => readonly LogRecord[];
+};
+
+const cutMark = Buffer.alloc(frameHeaderBytes);
+
+/** Where reading a log has come to: what the next frame must follow on. */
+type Cursor = {
+  readonly segment: Segment;
+  readonly offset: number;
+  readonly check: number;
+  /** Undefined before the first frame of all, which may have any number. */
+  readonly sequence: number | undefined;
+};
+
+/**
+ * Records in files, appended and never changed. One append at a time, by the caller's care.
+ * Knows frames and files; what the records mean is its user's matter.
+ */
+export class SegmentLog {
+  readonly #files: SegmentFiles;
+  readonly #head: () => readonly LogRecord[];
+  /** In order; the last one is written to. */
+  readonly #segments: Segment[];
+  #cursor: Cursor;
+
+  private constructor(
+    files: SegmentFiles,
+    segments: Segment[],
+    { cursor, head }: { readonly cursor: Cursor; readonly head: () => readonly LogRecord[] },
+  ) {
+    this.#files = files;
+    this.#segments = segments;
+    this.#cursor = cursor;
+    this.#head = head;
+  }
+
+  /**
+   * Reads everything that is there. The torn end of a write that was never acknowledged is cut.
+   * @throws StorageError `corrupt_log`, where acknowledged records are damaged or missing.
+   */
+  static async open(options: SegmentLogOptions): Promise<SegmentLog> {
+    const { directory, segmentBytes, onRecord, head } = options;
+    const { files, segments: found } = await SegmentFiles.open({ directory, segmentBytes });
+    const segments = [...found];
+    try {
+      let sequence: number | undefined;
+      let cursor: Cursor | undefined;
+      for (const [position, segment] of segments.entries()) {
+        assertFollows(segments[position - 1], segment);
+        cursor = await scan(segment, sequence, {
+          isLast: position === segments.length - 1,
+          onRecord,
+        });
+        sequence = cursor.sequence;
+      }
+      if (cursor === undefined) {
+        const segment = await files.take({ number: 1, bytes: segmentBytes });
+        segments.push(segment);
+        cursor = startOf(segment, undefined);
+      }
+      // The first segment is dropped only when a later one holds a frame.
+      const isCutOff = cursor.sequence === undefined && cursor.segment.number > 1;
+      if (isCutOff) throw corruptLog({ path: cursor.segment.path, offset: 0 }, "it holds nothing");
+      files.prepare();
+      return new SegmentLog(files, segments, { cursor, head });
+    } catch (error) {
+      for (const { descriptor } of segments) closeSync(descriptor);
+      throw error;
+    }
+  }
+
+  /** The end of what is written. */
+  get end(): { readonly path: string; readonly offset: number } {
+    return { path: this.#cursor.segment.path, offset: this.#cursor.offset };
+  }
+
+  /** Writes the records at once; resolves with their places when they are durable. */
+  async append(records: readonly LogRecord[]): Promise<readonly RecordPosition[]> {
+    let { all, frame } = this.#encode(records);
+    const { segment, offset, sequence } = this.#cursor;
+    if (offset + frame.data.byteLength > segment.bytes) {
+      const withHead = encodeFrame([...this.#head(), ...records], placeAfter(this.#cursor));
+      const bytes = withHead.data.byteLength;
+      const next = await this.#files.take({ number: segment.number + 1, bytes });
+      this.#segments.push(next);
+      this.#cursor = startOf(next, sequence);
+      ({ all, frame } = this.#encode(records));
+    }
+    const start = this.#cursor;
+    const { data, check, recordBytes } = frame;
+    await writeFully(start.segment.descriptor, data, start.offset);
+    this.#cursor = {
+      segment: start.segment,
+      offset: start.offset + data.byteLength,
+      check,
+      sequence: placeAfter(start).sequence,
+    };
+    let position = start.offset + frameHeaderBytes;
+    const positions = recordBytes.map((bytes) => {
+      const placed = { segment: start.segment, offset: position, bytes };
+      position += bytes;
+      return placed;
+    });
+    return positions.slice(all.length - records.length);
+  }
+
+  /** Reads records that stand one behind the other. @throws StorageError `corrupt_log`. */
+  read(first: RecordPosition, bytes: number): readonly LogRecord[] {
+    const { segment, offset } = first;
+    const data = Buffer.allocUnsafeSlow(bytes);
+    const count = readSync(segment.descriptor, data, 0, bytes, offset);
+    const records: LogRecord[] = [];
+    let position = 0;
+    while (position < bytes) {
+      const read = count === bytes ? readRecord(data, position) : undefined;
+      if (read === undefined) {
+        throw corruptLog(
+          { path: segment.path, offset: offset + position },
+          "an entry is unreadable",
+        );
+      }
+      records.push(read.record);
+      position += read.bytes;
+    }
+    return records;
+  }
+
+  /** Drops the segments before `number`, or all but the last one. */
+  async dropBefore(number: number | undefined): Promise<void> {
+    // A segment without a frame does not have the head yet that replaces what is before it.
+    if (this.#cursor.offset === 0) return;
+    const last = this.#cursor.segment.number;
+    for (;;) {
+      const oldest = this.#segments[0];
+      if (oldest === undefined || oldest.number >= Math.min(number ?? last, last)) return;
+      this.#segments.shift();
+      await this.#files.release(oldest);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#files.close();
+    for (const { descriptor } of this.#segments) closeSync(descriptor);
+  }
+
+  #encode(records: readonly LogRecord[]) {
+    const all = this.#cursor.offset === 0 ? [...this.#head(), ...records] : records;
+    return { all, frame: encodeFrame(all, placeAfter(this.#cursor)) };
+  }
+}
+
+function startOf(segment: Segment, sequence: number | undefined): Cursor {
+  return { segment, offset: 0, check: segment.nonce, sequence };
+}
+
+function placeAfter({ segment, check, sequence }: Cursor) {
+  return { nonce: segment.nonce, previousCheck: check, sequence: (sequence ?? 0) + 1 };
+}
+
+function assertFollows(previous: Segment | undefined, segment: Segment): void {
+  if (previous === undefined || segment.number === previous.number + 1) return;
+  const problem = `the file after it is missing, the next one there is number ${segment.number}`;
+  throw corruptLog({ path: previous.path, offset: previous.bytes }, problem);
+}
+
+async function scan(
+  segment: Segment,
+  sequence: number | undefined,
+  { isLast, onRecord }: Pick<SegmentLogOptions, "onRecord"> & { readonly isLast: boolean },
+): Promise<Cursor> {
+  const { nonce, path, bytes, descriptor } = segment;
+  const data = await readFully(descriptor, { offset: 0, bytes });
+  if (data.byteLength !== bytes)
+    throw corruptLog({ path, offset: data.byteLength }, "it ends early");
+  let cursor = startOf(segment, sequence);
+  let last: Cursor | undefined;
+  for (;;) {
+    const { offset, check: previousCheck } = cursor;
+    const frame = readFrame(data, offset, { nonce, previousCheck });
+    if (frame === undefined) break;
+    if (cursor.sequence !== undefined && frame.sequence !== cursor.sequence + 1) {
+      const problem = `write ${frame.sequence} follows write ${cursor.sequence}`;
+      throw corruptLog({ path, offset }, problem);
+    }
+    replayFrame(data, { segment, offset, bytes: frame.bytes }, onRecord);
+    last = cursor;
+    cursor = {
+      segment,
+      offset: offset + frame.bytes,
+      check: frame.check,
+      sequence: frame.sequence,
+    };
+  }
+  const { offset } = cursor;
+  const later = findLaterFrame(data, offset, { nonce, sequence: (cursor.sequence ?? 0) + 1 });
+  if (later !== undefined) {
+    throw corruptLog({ path, offset }, `a write is damaged, and a later one is at offset ${later}`);
+  }
+  if (isLast) await settleEnd(data, { last, end: cursor });
+  return cursor;
+}
+
+/**
+ * The last frame may be in the page cache only: the process that wrote it died before it knew.
+ * It counts from now on, so it is written again, durably. What is torn behind it is voided.
+ */
+async function settleEnd(
+  data: Buffer,
+  { last, end }: { readonly last: Cursor | undefined; readonly end: Cursor },
+): Promise<void> {
+  const { descriptor } = end.segment;
+  if (last !== undefined) {
+    await writeFully(descriptor, data.subarray(last.offset, end.offset), last.offset);
+  }
+  const rest = data.subarray(end.offset, end.offset + frameHeaderBytes);
+  if (rest.some((byte) => byte !== 0)) {
+    await writeFully(descriptor, cutMark.subarray(0, rest.byteLength), end.offset);
+  }
+}
+
+function replayFrame(
+  data: Buffer,
+  { segment, offset, bytes }: RecordPosition,
+  onRecord: SegmentLogOptions["onRecord"],
+): void {
+  const end = offset + bytes;
+  let position = offset + frameHeaderBytes;
+  while (position < end) {
+    const read = readRecord(data.subarray(0, end), position);
+    if (read === undefined) {
+      throw corruptLog({ path: segment.path, offset: position }, "a record is unreadable");
+    }
+    onRecord(read.record, { segment, offset: position, bytes: read.bytes });
+    position += read.bytes;
+  }
+  assert(position === end, "the records of a frame fill it");
+}

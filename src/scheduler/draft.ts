@@ -1,0 +1,142 @@
+import type { Command, RolloutState, Service, Task } from "../cluster/index.ts";
+import { compareText } from "../cluster/index.ts";
+import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
+import type { TaskTemplate } from "../spec/index.ts";
+import type { Explanations, Pending } from "./explain.ts";
+import type { Facts } from "./facts.ts";
+import { NodeUsages } from "./node-usage.ts";
+
+export type UpdateTasks = Extract<Command, { readonly kind: "update_tasks" }>;
+
+/** A plan has at most this many changes; the next pass goes on. Keeps log entries small. */
+const maxChangesPerPlan = 500;
+
+/** The tasks as they will be once the plan is applied, and the changes that lead there. */
+export class Draft {
+  readonly facts: Facts;
+  readonly usages: NodeUsages;
+  readonly #newTaskId: () => TaskId;
+  readonly #tasksByService = new Map<ServiceKey, Map<TaskId, Task>>();
+  readonly #create: Task[] = [];
+  readonly #stop: { readonly id: TaskId; readonly reason: string }[] = [];
+  readonly #forget: TaskId[] = [];
+  readonly #rollouts: { readonly service: ServiceKey; readonly state: RolloutState }[] = [];
+  readonly #touched = new Set<ServiceKey>();
+  readonly #explanations = new Map<ServiceKey, Pending[]>();
+  #nextWakeMs: number | undefined;
+
+  constructor(facts: Facts, newTaskId: () => TaskId) {
+    this.facts = facts;
+    this.#newTaskId = newTaskId;
+    this.usages = new NodeUsages(facts);
+    for (const task of facts.state.tasks.values()) this.#put(task);
+  }
+
+  get isFull(): boolean {
+    const changes = this.#create.length + this.#stop.length + this.#forget.length;
+    return changes >= maxChangesPerPlan;
+  }
+
+  /** All tasks of one service, stopped ones included, ordered by slot, then id. */
+  tasksOf(service: ServiceKey): readonly Task[] {
+    const tasks = [...(this.#tasksByService.get(service)?.values() ?? [])];
+    return tasks.sort((a, b) => a.slot - b.slot || compareText(a.id, b.id));
+  }
+
+  runningOf(service: ServiceKey): readonly Task[] {
+    return this.tasksOf(service).filter((task) => task.desired === "running");
+  }
+
+  /** The keys of all services that have tasks, existing or removed. */
+  serviceKeys(): readonly ServiceKey[] {
+    return [...this.#tasksByService.keys()].sort(compareText);
+  }
+
+  create(
+    of: Pick<Task, "service" | "slot" | "revision" | "nodeId" | "reason">,
+    template: TaskTemplate,
+  ): Task {
+    const task: Task = {
+      ...of,
+      id: this.#newTaskId(),
+      desired: "running",
+      createdAtMs: this.facts.now,
+    };
+    this.#create.push(task);
+    this.#put(task);
+    this.usages.add(task, template);
+    this.#touched.add(task.service);
+    return task;
+  }
+
+  stop(task: Task, reason: string): void {
+    this.#stop.push({ id: task.id, reason });
+    this.#put({ ...task, desired: "stopped", stopReason: reason });
+    this.#touched.add(task.service);
+  }
+
+  forget(task: Task): void {
+    this.#forget.push(task.id);
+    this.#tasksByService.get(task.service)?.delete(task.id);
+    this.#touched.add(task.service);
+  }
+
+  setRollout(service: ServiceKey, state: RolloutState): void {
+    this.#rollouts.push({ service, state });
+    this.#touched.add(service);
+  }
+
+  explain(pending: Pending): void {
+    const known = this.#explanations.get(pending.service);
+    if (known === undefined) this.#explanations.set(pending.service, [pending]);
+    else known.push(pending);
+  }
+
+  /** Asks for another pass at that time, though nothing may have changed by then. */
+  wakeAt(timeMs: number): void {
+    if (timeMs <= this.facts.now) return;
+    this.#nextWakeMs = Math.min(timeMs, this.#nextWakeMs ?? timeMs);
+  }
+
+  finish(): {
+    readonly command: UpdateTasks | undefined;
+    readonly explanations: Explanations;
+    readonly nextWakeMs?: number;
+  } {
+    return {
+      command: this.#touched.size === 0 ? undefined : this.#command(),
+      explanations: this.#explanations,
+      ...(this.#nextWakeMs === undefined ? {} : { nextWakeMs: this.#nextWakeMs }),
+    };
+  }
+
+  #command(): UpdateTasks {
+    const basedOn: Record<string, number> = {};
+    for (const key of [...this.#touched].sort(compareText)) {
+      // Of a removed service only tasks are left; there is no version to be stale.
+      const service: Service | undefined = this.facts.state.services.get(key);
+      if (service !== undefined) basedOn[key] = service.version;
+    }
+    return {
+      kind: "update_tasks",
+      basedOn,
+      create: this.#create,
+      stop: this.#stop,
+      forget: this.#forget,
+      rollouts: this.#rollouts,
+    };
+  }
+
+  #put(task: Task): void {
+    const tasks = this.#tasksByService.get(task.service);
+    if (tasks === undefined) this.#tasksByService.set(task.service, new Map([[task.id, task]]));
+    else tasks.set(task.id, task);
+  }
+}
+
+/** How many tasks of a list each node has. */
+export function countByNode(tasks: readonly Task[]): ReadonlyMap<NodeId, number> {
+  const counts = new Map<NodeId, number>();
+  for (const task of tasks) counts.set(task.nodeId, (counts.get(task.nodeId) ?? 0) + 1);
+  return counts;
+}

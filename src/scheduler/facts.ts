@@ -1,0 +1,146 @@
+import {
+  type ClusterNode,
+  type ClusterState,
+  isServing,
+  type MemberStatus,
+  type NodeReport,
+  type Observations,
+  type Service,
+  sameValue,
+  type Task,
+  type TaskStatus,
+} from "../cluster/index.ts";
+import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
+
+export type SchedulerSettings = {
+  /** How long a node must have been failed, or have left, before its tasks are replaced. */
+  readonly replaceAfterMs: number;
+  /** The same for a node that this leader has never heard of: gossip may still be converging. */
+  readonly replaceUnknownAfterMs: number;
+};
+
+export const defaultSchedulerSettings: SchedulerSettings = {
+  replaceAfterMs: 5_000,
+  replaceUnknownAfterMs: 15_000,
+};
+
+export type FactsInput = {
+  readonly state: ClusterState;
+  readonly observations: Observations;
+  /** Wall clock, ms. */
+  readonly now: number;
+  readonly settings: SchedulerSettings;
+  /** Since when this leader has been looking; a node it never heard of is missed since then. */
+  readonly leaderSinceMs: number;
+};
+
+/** One node as both truths describe it. */
+export type NodeFacts = {
+  readonly node: ClusterNode;
+  readonly status: MemberStatus;
+  readonly report: NodeReport | undefined;
+  /** When its tasks count as lost, wall clock, ms; undefined while it is alive or suspect. */
+  readonly lostAtMs: number | undefined;
+};
+
+/** The agreed and the observed truth, indexed for one pass of the planner. */
+export class Facts {
+  readonly state: ClusterState;
+  readonly now: number;
+  readonly nodes: ReadonlyMap<NodeId, NodeFacts>;
+  /** Which service publishes a port on every node, where no task can have it as host port. */
+  readonly publishedPorts: ReadonlyMap<string, ServiceKey>;
+  readonly #statuses: ReadonlyMap<TaskId, TaskStatus>;
+
+  constructor(input: FactsInput) {
+    this.state = input.state;
+    this.now = input.now;
+    this.nodes = new Map(
+      [...input.state.nodes.values()].map((node) => [node.id, nodeFactsOf(node, input)]),
+    );
+    this.publishedPorts = publishedPortsOf(input.state);
+    this.#statuses = indexStatuses(input);
+  }
+
+  /** As the task's own node reported it last. */
+  status(task: Task): TaskStatus | undefined {
+    return this.#statuses.get(task.id);
+  }
+
+  isAlive(nodeId: NodeId): boolean {
+    return this.nodes.get(nodeId)?.status === "alive";
+  }
+
+  /** Whether its node has been gone for so long that its tasks are to run elsewhere. */
+  isLost(task: Task): boolean {
+    const lostAtMs = this.nodes.get(task.nodeId)?.lostAtMs;
+    return lostAtMs !== undefined && lostAtMs <= this.now;
+  }
+
+  /** Whether it does its work: it serves on a live node, or it has completed. */
+  isSettled(task: Task): boolean {
+    const status = this.status(task);
+    if (status === undefined || !this.isAlive(task.nodeId)) return false;
+    return isServing(status) || status.phase === "completed";
+  }
+
+  /** When a settled task began to be so, at most `now`: the node's clock may be ahead of ours. */
+  settledSinceMs(task: Task): number | undefined {
+    const status = this.status(task);
+    if (status === undefined || !this.isSettled(task)) return undefined;
+    return Math.min(this.now, Math.max(status.sinceMs, task.createdAtMs));
+  }
+
+  /** Whether its container may still exist: it was reported, and has not ended. */
+  mayStillRun(task: Task): boolean {
+    const status = this.status(task);
+    if (status === undefined || !this.isAlive(task.nodeId)) return false;
+    return status.phase !== "completed" && status.phase !== "failed";
+  }
+}
+
+/**
+ * Whether tasks of `revision` are what the service asks for now. A roll-back makes a new
+ * revision of an old template: tasks that have this template already need not be replaced.
+ */
+export function isUpToDate(service: Service, revision: number): boolean {
+  if (revision === service.revision) return true;
+  if (service.rollout !== "rolled_back") return false;
+  const template = service.templates.get(revision);
+  return template !== undefined && sameValue(template, service.spec.template);
+}
+
+function nodeFactsOf(node: ClusterNode, input: FactsInput): NodeFacts {
+  const member = input.observations.members.get(node.id);
+  const report = input.observations.reports.get(node.id);
+  if (member === undefined) {
+    const lostAtMs = input.leaderSinceMs + input.settings.replaceUnknownAfterMs;
+    return { node, status: "failed", report, lostAtMs };
+  }
+  const isGone = member.status === "failed" || member.status === "left";
+  const lostAtMs = isGone ? member.sinceMs + input.settings.replaceAfterMs : undefined;
+  return { node, status: member.status, report, lostAtMs };
+}
+
+function indexStatuses({ state, observations }: FactsInput): ReadonlyMap<TaskId, TaskStatus> {
+  const statuses = new Map<TaskId, TaskStatus>();
+  for (const [reporter, report] of observations.reports) {
+    for (const status of report.tasks) {
+      // A node speaks for its own tasks only, whatever its report says.
+      if (state.tasks.get(status.taskId)?.nodeId === reporter) {
+        statuses.set(status.taskId, status);
+      }
+    }
+  }
+  return statuses;
+}
+
+function publishedPortsOf(state: ClusterState): ReadonlyMap<string, ServiceKey> {
+  const ports = new Map<string, ServiceKey>();
+  for (const [key, { spec }] of state.services) {
+    for (const { published, protocol } of spec.ports) {
+      if (published !== undefined) ports.set(`${published}/${protocol}`, key);
+    }
+  }
+  return ports;
+}

@@ -1,0 +1,192 @@
+import { type Service, type Task, templateOf } from "../cluster/index.ts";
+import type { TaskTemplate } from "../spec/index.ts";
+import { countByNode, type Draft } from "./draft.ts";
+import { explainBackOff, explainUnplaceable, explainWaitingForStop } from "./explain.ts";
+import { failuresByNode, rememberedFailures, retryAtMs } from "./failures.ts";
+import { staticHostPorts } from "./node-usage.ts";
+import { type Placement, place } from "./placement.ts";
+import type { LeavingCause, Position } from "./positions.ts";
+
+type Wanted = { readonly revision: number; readonly template: TaskTemplate };
+
+/** Whether the old task has to end before the new one may start. */
+function stopsFirst(service: Service): boolean {
+  return service.spec.update.order === "stop-first";
+}
+
+/** The stopped predecessor that a position waits for, where tasks must not overlap. */
+function waitsForStop(
+  draft: Draft,
+  service: Service,
+  { service: key, slot, only }: Position,
+): Task | undefined {
+  const hasHostPorts = staticHostPorts(service.spec.template).length > 0;
+  if (!stopsFirst(service) && !hasHostPorts) return undefined;
+  return draft
+    .tasksOf(key)
+    .filter((task) => task.desired === "stopped" && draft.facts.mayStillRun(task))
+    .find((task) => (only === undefined ? task.slot === slot : task.nodeId === only));
+}
+
+/**
+ * Gives an empty position its task, unless it backs off or its predecessor has not ended.
+ * Returns whether the position is on its way: its task was created, or will be shortly.
+ */
+export function fillPosition(
+  draft: Draft,
+  service: Service,
+  position: Position,
+  all: readonly Position[],
+): boolean {
+  // A node that is away cannot start anything; its global tasks come with its return.
+  if (position.only !== undefined && !draft.facts.isAlive(position.only)) return false;
+  const before = waitsForStop(draft, service, position);
+  if (before !== undefined) {
+    draft.explain(explainWaitingForStop(position, before.id));
+    return true;
+  }
+  const wanted = { revision: service.revision, template: service.spec.template };
+  if (backsOff(draft, position, wanted)) return false;
+  const placement = placeAt(draft, service, position, all, wanted, []);
+  if (placement.kind === "unplaceable") {
+    draft.explain(explainUnplaceable(position, placement.refusals));
+    return false;
+  }
+  const failed = rememberedFailures(draft, position, wanted.revision).at(-1);
+  const reason =
+    failed === undefined
+      ? "Fills a free place of the service."
+      : `Replaces ${failed.id}, which failed.`;
+  createAt(draft, position, placement.nodeId, wanted, reason);
+  return true;
+}
+
+/**
+ * Starts the successor of the task that leaves a position, or stops it to make room.
+ * Returns whether it did.
+ */
+export function replacePosition(
+  draft: Draft,
+  service: Service,
+  position: Position,
+  all: readonly Position[],
+): boolean {
+  const [first] = position.leaving;
+  if (first === undefined) return false;
+  if (position.only !== undefined && !draft.facts.isAlive(position.only)) return false;
+  if (first.cause === "revision" && stopsFirst(service)) {
+    if (backsOff(draft, position, wantedOf(draft, service, first.task))) return false;
+    for (const { task } of position.leaving) draft.stop(task, updateReason(service));
+    return true;
+  }
+  const wanted = wantedOf(draft, service, first.task);
+  if (backsOff(draft, position, wanted)) return false;
+  const placement = placeAt(draft, service, position, all, wanted, []);
+  if (placement.kind === "placed") {
+    createAt(draft, position, placement.nodeId, wanted, reasonOf(first.cause, first.task));
+    // A lost task must not run when its node returns. The state holds two running tasks of one
+    // revision in a place only while one of them drains, so a move cannot start first.
+    if (first.cause === "lost" || first.cause === "constraint") {
+      draft.stop(first.task, moveReason(first.cause));
+    }
+    return true;
+  }
+  if (blocksItself(draft, service, position, all, wanted)) {
+    for (const { task } of position.leaving) draft.stop(task, updateReason(service));
+    return true;
+  }
+  draft.explain(explainUnplaceable(position, placement.refusals));
+  return false;
+}
+
+/**
+ * Whether only the leaving tasks' own host ports are in the way: then starting first is
+ * impossible for good, and the position is updated by stopping first.
+ */
+function blocksItself(
+  draft: Draft,
+  service: Service,
+  position: Position,
+  all: readonly Position[],
+  wanted: Wanted,
+): boolean {
+  if (staticHostPorts(wanted.template).length === 0) return false;
+  const tasks = position.leaving.map(({ task }) => task);
+  return placeAt(draft, service, position, all, wanted, tasks).kind === "placed";
+}
+
+function placeAt(
+  draft: Draft,
+  service: Service,
+  position: Position,
+  all: readonly Position[],
+  { revision, template }: Wanted,
+  leaving: readonly Task[],
+): Placement {
+  const key = position.service;
+  // Leaving tasks are no siblings: their successors spread as if they were gone already.
+  const going = new Set(all.flatMap((each) => each.leaving.map(({ task }) => task.id)));
+  const staying = draft.runningOf(key).filter((task) => !going.has(task.id));
+  return place(draft.facts, draft.usages, {
+    service,
+    template,
+    siblings: countByNode(staying),
+    failures: failuresByNode(rememberedFailures(draft, position, revision)),
+    only: position.only,
+    leaving: new Set(leaving.map(({ id }) => id)),
+  });
+}
+
+function createAt(
+  draft: Draft,
+  { service, slot }: Position,
+  nodeId: Task["nodeId"],
+  { revision, template }: Wanted,
+  reason: string,
+): void {
+  draft.create({ service, slot, revision, nodeId, reason }, template);
+}
+
+function backsOff(draft: Draft, position: Position, { revision }: Wanted): boolean {
+  const failures = rememberedFailures(draft, position, revision);
+  const atMs = retryAtMs(draft.facts, failures);
+  const { now } = draft.facts;
+  if (failures.length === 0 || atMs <= now) return false;
+  draft.explain(explainBackOff(position, { failures: failures.length, retryAtMs: atMs, now }));
+  draft.wakeAt(atMs);
+  return true;
+}
+
+/**
+ * While a roll-out is paused, a task that only has to move keeps its revision: what worked
+ * there is not traded for what may not.
+ */
+function wantedOf(draft: Draft, service: Service, leaving: Task): Wanted {
+  const own = service.rollout === "paused" ? templateOf(draft.facts.state, leaving) : undefined;
+  return own === undefined
+    ? { revision: service.revision, template: service.spec.template }
+    : { revision: leaving.revision, template: own };
+}
+
+function reasonOf(cause: LeavingCause, before: Task): string {
+  switch (cause) {
+    case "lost":
+      return `Replaces ${before.id}, whose node was lost.`;
+    case "drain":
+      return `Replaces ${before.id}, whose node is draining.`;
+    case "constraint":
+      return `Replaces ${before.id}, whose node does not meet the constraints any more.`;
+    case "revision":
+      return `Updates ${before.id} from revision ${before.revision}.`;
+  }
+}
+
+function moveReason(cause: "lost" | "constraint"): string {
+  return cause === "lost"
+    ? "Its node was lost."
+    : "Its node does not meet the constraints any more.";
+}
+
+function updateReason(service: Service): string {
+  return `Stopped first, to be updated to revision ${service.revision}.`;
+}

@@ -1,0 +1,79 @@
+import type { Service, Task } from "../cluster/index.ts";
+import type { ServiceKey } from "../kernel/index.ts";
+import type { Draft } from "./draft.ts";
+import { isUpToDate } from "./facts.ts";
+import { maxRememberedFailures, rememberedFailures } from "./failures.ts";
+import { wasStoppedAsFailed } from "./reasons.ts";
+
+/** A failure is remembered for so long at most, for the back-off and for people. */
+const rememberFailureMs = 600_000;
+
+/** After this long without trouble a place starts with a clean record. */
+const cleanAfterMs = 60_000;
+
+/**
+ * Forgets the stopped tasks whose containers are gone, except for the little that later
+ * plans need: the last failures of each place, and one sign that a roll-out is not over.
+ */
+export function forgetEnded(draft: Draft, key: ServiceKey, service: Service | undefined): void {
+  const ended = draft
+    .tasksOf(key)
+    .filter((task) => task.desired === "stopped" && hasEnded(draft, task));
+  const sign = service === undefined ? undefined : rolloutSign(draft, key, service, ended);
+  for (const task of ended) {
+    if (draft.isFull) return;
+    if (task === sign) continue;
+    if (service !== undefined && isRememberedFailure(draft, service, task)) continue;
+    draft.forget(task);
+  }
+}
+
+function hasEnded(draft: Draft, task: Task): boolean {
+  const node = draft.facts.nodes.get(task.nodeId);
+  if (node === undefined) return true;
+  // A report from before the stop may not know of the task at all.
+  if (node.report === undefined || task.stoppedAtIndex === undefined) return false;
+  if (node.report.appliedIndex < task.stoppedAtIndex) return false;
+  const status = draft.facts.status(task);
+  return status === undefined || status.phase === "completed" || status.phase === "failed";
+}
+
+function rolloutSign(
+  draft: Draft,
+  key: ServiceKey,
+  service: Service,
+  ended: readonly Task[],
+): Task | undefined {
+  const outdated = ended.filter((task) => !isUpToDate(service, task.revision));
+  if (outdated.length === 0 || service.rollout === "paused") return undefined;
+  if (isProven(draft, key, service)) return undefined;
+  return outdated.toSorted((a, b) => (b.stoppedAtIndex ?? 0) - (a.stoppedAtIndex ?? 0))[0];
+}
+
+/** Whether all tasks have been serving for as long as the roll-out watches them. */
+function isProven(draft: Draft, key: ServiceKey, service: Service): boolean {
+  const running = draft.runningOf(key);
+  let isProven = running.length > 0;
+  for (const task of running) {
+    const sinceMs = draft.facts.settledSinceMs(task);
+    const provenAtMs = (sinceMs ?? draft.facts.now) + service.spec.update.monitorMs;
+    if (sinceMs !== undefined) draft.wakeAt(provenAtMs);
+    if (sinceMs === undefined || provenAtMs > draft.facts.now) isProven = false;
+  }
+  return isProven;
+}
+
+function isRememberedFailure(draft: Draft, service: Service, task: Task): boolean {
+  const { facts } = draft;
+  if (!wasStoppedAsFailed(task) || task.revision !== service.revision) return false;
+  if (facts.now - task.createdAtMs > rememberFailureMs) return false;
+  const isGlobal = service.spec.mode.kind === "global";
+  const place = { ...task, only: isGlobal ? task.nodeId : undefined };
+  const isClean = draft
+    .runningOf(task.service)
+    .filter((other) => (isGlobal ? other.nodeId === task.nodeId : other.slot === task.slot))
+    .some((other) => facts.now - (facts.settledSinceMs(other) ?? facts.now) >= cleanAfterMs);
+  if (isClean) return false;
+  const last = rememberedFailures(draft, place, service.revision).slice(-maxRememberedFailures);
+  return last.includes(task);
+}

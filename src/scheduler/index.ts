@@ -1,0 +1,12 @@
+/**
+ * Decides what runs where: agreed and observed facts become one `update_tasks` command.
+ * Pure and without memory; only the leader acts on it. Also says why a replica is pending.
+ */
+export type { Explanations, Pending, Refusal, RefusalCode } from "./explain.ts";
+export { defaultSchedulerSettings, type SchedulerSettings } from "./facts.ts";
+export { type Plan, type PlanInput, plan } from "./plan.ts";
+export {
+  type SchedulerLoop,
+  type SchedulerLoopOptions,
+  startSchedulerLoop,
+} from "./scheduler-loop.ts";

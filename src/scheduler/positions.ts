@@ -1,0 +1,98 @@
+import { compareText, type Service, type Task } from "../cluster/index.ts";
+import type { NodeId, ServiceKey } from "../kernel/index.ts";
+import type { Draft } from "./draft.ts";
+import { type Facts, isUpToDate } from "./facts.ts";
+import { unmetConstraint } from "./placement.ts";
+
+/** Why a task has to make room for another one. `lost` ones run nowhere that we know of. */
+export type LeavingCause = "lost" | "drain" | "constraint" | "revision";
+
+/**
+ * A place of a service where exactly one task is wanted: a slot of a replicated service,
+ * a node of a global one.
+ */
+export type Position = {
+  readonly service: ServiceKey;
+  readonly slot: number;
+  /** The node of a global service's position. */
+  readonly only: NodeId | undefined;
+  /** Tasks that are as they should be; more than one only by accident. */
+  readonly staying: readonly Task[];
+  /** Tasks that stop once a staying one does their work. */
+  readonly leaving: readonly { readonly task: Task; readonly cause: LeavingCause }[];
+};
+
+/** The slots of a replicated service that have a task that should run, in order. */
+export function occupiedSlots(
+  draft: Draft,
+  key: ServiceKey,
+  service: Service,
+): readonly Position[] {
+  const bySlot = new Map<number, Task[]>();
+  for (const task of draft.runningOf(key)) {
+    bySlot.set(task.slot, [...(bySlot.get(task.slot) ?? []), task]);
+  }
+  return [...bySlot]
+    .sort(([a], [b]) => a - b)
+    .map(([slot, tasks]) => {
+      const place = { service: key, slot, only: undefined };
+      return { ...place, ...sortOut(tasks, (task) => leavingCause(draft.facts, service, task)) };
+    });
+}
+
+/**
+ * The nodes that should run one task of a global service, with what runs there. A node that
+ * failed keeps its task: nobody else takes its place, so it may simply go on when it returns.
+ */
+export function globalPositions(
+  draft: Draft,
+  key: ServiceKey,
+  service: Service,
+): readonly Position[] {
+  const running = draft.runningOf(key);
+  const nodes = [...draft.facts.nodes.values()].sort((a, b) => compareText(a.node.id, b.node.id));
+  return nodes
+    .filter((each) => each.node.eligibility === "active")
+    .filter((each) => unmetConstraint(service.spec, each) === undefined)
+    .map(({ node }) => {
+      const place = { service: key, slot: 1, only: node.id };
+      const tasks = running.filter((task) => task.nodeId === node.id);
+      return { ...place, ...sortOut(tasks, (task) => revisionCause(service, task)) };
+    });
+}
+
+/** Whether a task of this position does its work now. */
+export function isServed(facts: Facts, { staying, leaving }: Position): boolean {
+  return (
+    staying.some((task) => facts.isSettled(task)) ||
+    leaving.some(({ task }) => facts.isSettled(task))
+  );
+}
+
+function sortOut(
+  tasks: readonly Task[],
+  causeOf: (task: Task) => LeavingCause | undefined,
+): Pick<Position, "staying" | "leaving"> {
+  const staying: Task[] = [];
+  const leaving: { readonly task: Task; readonly cause: LeavingCause }[] = [];
+  for (const task of tasks) {
+    const cause = causeOf(task);
+    if (cause === undefined) staying.push(task);
+    else leaving.push({ task, cause });
+  }
+  return { staying, leaving };
+}
+
+function leavingCause(facts: Facts, service: Service, task: Task): LeavingCause | undefined {
+  if (facts.isLost(task)) return "lost";
+  const node = facts.nodes.get(task.nodeId);
+  if (node?.node.eligibility === "drain") return "drain";
+  if (node !== undefined && unmetConstraint(service.spec, node) !== undefined) return "constraint";
+  return revisionCause(service, task);
+}
+
+/** A paused roll-out replaces nothing: both revisions are as they should be. */
+function revisionCause(service: Service, task: Task): LeavingCause | undefined {
+  if (service.rollout === "paused") return undefined;
+  return isUpToDate(service, task.revision) ? undefined : "revision";
+}

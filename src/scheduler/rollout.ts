@@ -1,0 +1,167 @@
+import type { Service, Task } from "../cluster/index.ts";
+import type { ServiceKey } from "../kernel/index.ts";
+import type { Draft } from "./draft.ts";
+import { isUpToDate } from "./facts.ts";
+import { isFailing } from "./failures.ts";
+import { fillPosition, replacePosition } from "./fill.ts";
+import type { Position } from "./positions.ts";
+
+/**
+ * Stops a roll-out that fails too often: pauses it, or asks for the previous revision.
+ * Returns whether it did; the rest of the service is then left to the next pass.
+ *
+ * A roll-out is going on while a task of another revision is remembered, running or
+ * stopped; `forget.ts` keeps one until the new tasks have been serving for `monitorMs`.
+ */
+export function judgeRollout(draft: Draft, key: ServiceKey, service: Service): boolean {
+  const { failureAction, maxFailureRatio } = service.spec.update;
+  if (service.rollout === "paused" || failureAction === "continue") return false;
+  const tasks = draft.tasksOf(key);
+  if (tasks.every((task) => isUpToDate(service, task.revision))) return false;
+  const failing = tasks.filter(
+    (task) => task.revision === service.revision && isFailing(draft.facts, service, task),
+  );
+  const isGlobal = service.spec.mode.kind === "global";
+  const places = new Set(failing.map((task) => (isGlobal ? task.nodeId : task.slot)));
+  const total =
+    service.spec.mode.kind === "global" ? draft.facts.nodes.size : service.spec.mode.replicas;
+  if (places.size === 0 || places.size / Math.max(1, total) <= maxFailureRatio) return false;
+  // Going back once is help; going back from there would be going round in circles.
+  const canGoBack = failureAction === "rollback" && service.rollout === "normal";
+  draft.setRollout(key, canGoBack ? "rolled_back" : "paused");
+  return true;
+}
+
+/**
+ * Brings every position to exactly one task that is as it should be. Positions that lost
+ * their task, or whose node drains, are served at once; those with an older revision
+ * `parallelism` at a time, the next when the ones before serve.
+ */
+export function settlePositions(
+  draft: Draft,
+  service: Service,
+  positions: readonly Position[],
+): void {
+  const surviving = positions.map((each) => dropSuperfluous(draft, service, each));
+  let busy = 0;
+  for (const position of surviving) {
+    if (draft.isFull) return;
+    if (isOnItsWay(draft, service, position, surviving)) busy += 1;
+  }
+  rollForward(draft, service, surviving, busy);
+}
+
+/**
+ * Serves what cannot wait, and tells whether the position has a task that does not serve
+ * yet, or is about to: such ones use up the roll-out's parallelism.
+ */
+function isOnItsWay(
+  draft: Draft,
+  service: Service,
+  position: Position,
+  all: readonly Position[],
+): boolean {
+  const { staying, leaving } = position;
+  if (staying.length > 0) return !staying.some((task) => draft.facts.isSettled(task));
+  if (leaving.length === 0) return fillPosition(draft, service, position, all);
+  const isUrgent = leaving.some(({ cause }) => cause === "lost" || cause === "drain");
+  return isUrgent && replacePosition(draft, service, position, all);
+}
+
+/** Stops what is doubled, and what leaves once its work is done by another. */
+function dropSuperfluous(draft: Draft, service: Service, position: Position): Position {
+  const { facts } = draft;
+  const [kept, ...doubles] = position.staying.toSorted(
+    (a, b) =>
+      Number(facts.isSettled(b)) - Number(facts.isSettled(a)) ||
+      b.revision - a.revision ||
+      a.createdAtMs - b.createdAtMs ||
+      (a.id < b.id ? -1 : 1),
+  );
+  for (const task of doubles) draft.stop(task, "Another task does the same work.");
+  if (kept === undefined) return withoutLostDoubles(draft, position);
+  const isDone = facts.isSettled(kept);
+  const leaving = position.leaving.filter(({ task, cause }) => {
+    const mayStop = isDone || cause === "lost";
+    if (mayStop) draft.stop(task, stopReasonOf(service, cause, kept));
+    return !mayStop;
+  });
+  return { ...position, staying: [kept], leaving };
+}
+
+/** Where an older task still serves, one that was lost with its node needs no care of its own. */
+function withoutLostDoubles(draft: Draft, position: Position): Position {
+  const present = position.leaving.filter(({ cause }) => cause !== "lost");
+  if (present.length === 0) {
+    const [first, ...others] = position.leaving;
+    for (const { task } of others) draft.stop(task, "Its node was lost.");
+    return { ...position, leaving: first === undefined ? [] : [first] };
+  }
+  for (const { task, cause } of position.leaving) {
+    if (cause === "lost") draft.stop(task, "Its node was lost.");
+  }
+  return { ...position, leaving: present };
+}
+
+function rollForward(
+  draft: Draft,
+  service: Service,
+  positions: readonly Position[],
+  busy: number,
+): void {
+  const due = positions.filter(
+    ({ staying, leaving }) =>
+      staying.length === 0 &&
+      leaving.length > 0 &&
+      leaving.every(({ cause }) => cause === "revision" || cause === "constraint"),
+  );
+  if (due.length === 0) return;
+  const { parallelism, delayMs } = service.spec.update;
+  const budget = (parallelism === 0 ? positions.length : parallelism) - busy;
+  if (budget <= 0 || isTooSoon(draft, service, positions, delayMs)) return;
+  // What does not serve is replaced first: that costs nothing.
+  const order = due.toSorted(
+    (a, b) => Number(isServing(draft, a)) - Number(isServing(draft, b)) || a.slot - b.slot,
+  );
+  for (const position of order.slice(0, budget)) {
+    if (draft.isFull) return;
+    replacePosition(draft, service, position, positions);
+  }
+}
+
+/** Whether the tasks of the batch before have not been serving for `delayMs` yet. */
+function isTooSoon(
+  draft: Draft,
+  service: Service,
+  positions: readonly Position[],
+  delayMs: number,
+): boolean {
+  const since = positions
+    .flatMap(({ staying }) => staying)
+    .filter((task) => task.revision === service.revision)
+    .map((task) => draft.facts.settledSinceMs(task) ?? 0);
+  const nextMs = Math.max(0, ...since) + delayMs;
+  draft.wakeAt(nextMs);
+  return nextMs > draft.facts.now;
+}
+
+function isServing(draft: Draft, { leaving }: Position): boolean {
+  return leaving.some(({ task }) => draft.facts.isSettled(task));
+}
+
+function stopReasonOf(
+  service: Service,
+  cause: Position["leaving"][number]["cause"],
+  kept: Task,
+): string {
+  switch (cause) {
+    case "lost":
+      return `Its node was lost; ${kept.id} replaces it.`;
+    case "drain":
+      return `Its node is draining; ${kept.id} replaces it.`;
+    case "constraint":
+      return `Its node does not meet the constraints any more; ${kept.id} replaces it.`;
+    case "revision":
+      return `Updated to revision ${service.revision} by ${kept.id}.`;
+  }
+}

@@ -1,0 +1,227 @@
+import t from "tap";
+import { nodeId, randomBelow, seededRandom } from "../../src/kernel/index.ts";
+import type { RolloutSpec } from "../../src/spec/index.ts";
+import { serviceSpec, template } from "../builders.ts";
+import { World, web } from "./world.ts";
+
+function update(overrides: Partial<RolloutSpec> = {}): RolloutSpec {
+  return { ...serviceSpec().update, ...overrides };
+}
+
+const next = template({ image: "web:2" });
+
+t.test("a good update", async (t) => {
+  const seeds = [1, 2, 3, 4, 5, 6, 7, 8];
+  for (const order of ["start-first", "stop-first"] as const) {
+    for (const seed of seeds) {
+      t.test(`${order}, seed ${seed}, keeps its bounds and ends in the new revision`, async (t) => {
+        const random = seededRandom(seed);
+        const wanted = 1 + randomBelow(random, 6);
+        const parallelism = 1 + randomBelow(random, 3);
+        const world = new World(["n1", "n2", "n3"], { seed });
+        const spec = {
+          mode: { kind: "replicated", replicas: wanted },
+          update: update({ order, parallelism }),
+        } as const;
+        world.put(spec);
+        world.run(4_000);
+        world.put({ ...spec, template: next });
+        let fewest = wanted;
+        let most = 0;
+        world.run(60_000, () => {
+          fewest = Math.min(fewest, world.serving().length);
+          most = Math.max(most, world.running().length);
+        });
+        const allowed = order === "start-first" ? wanted : Math.max(0, wanted - parallelism);
+        t.ok(fewest >= allowed, `at least ${allowed} served, fewest ${fewest}`);
+        t.ok(most <= wanted + (order === "start-first" ? parallelism : 0), `at most ${most} ran`);
+        t.ok(world.running().every((task) => task.revision === 2));
+        t.equal(world.serving().length, wanted);
+        t.equal(world.state.tasks.size, wanted, "the old ones are forgotten");
+        const counts = ["n1", "n2", "n3"].map((node) => world.perNode()[node] ?? 0);
+        t.ok(Math.max(...counts) - Math.min(...counts) <= 1, "still spread");
+      });
+    }
+  }
+
+  t.test("survives a node failure and a scale-up on its way", async (t) => {
+    const world = new World(["n1", "n2", "n3"], { seed: 11 });
+    world.put();
+    world.run(4_000);
+    world.put({ template: next });
+    world.run(1_500);
+    world.setMember("n3", "failed");
+    world.scale(5);
+    world.run(10_000);
+    world.setMember("n3", "alive");
+    world.run(40_000);
+    t.equal(world.serving().length, 5);
+    t.ok(world.running().every((task) => task.revision === 2));
+  });
+
+  t.test("waits delayMs between two batches, and spreads them", async (t) => {
+    const world = new World(["n1", "n2", "n3"], { startMs: { min: 0, max: 1 } });
+    world.put({ update: update({ delayMs: 10_000 }) });
+    world.run(4_000);
+    world.put({ update: update({ delayMs: 10_000 }), template: next });
+    world.run(60_000);
+    const times = world.commands
+      .flatMap(({ create }) => create)
+      .filter((task) => task.revision === 2)
+      .map((task) => task.createdAtMs);
+    t.equal(times.length, 3);
+    t.strictSame(world.perNode(), { n1: 1, n2: 1, n3: 1 });
+    for (const [i, time] of times.slice(1).entries()) t.ok(time - (times[i] ?? 0) >= 10_000);
+  });
+
+  t.test("parallelism 0 replaces all at once", async (t) => {
+    const world = new World(["n1", "n2"]);
+    world.put({ update: update({ parallelism: 0 }) });
+    world.run(4_000);
+    world.put({ update: update({ parallelism: 0 }), template: next });
+    world.plan();
+    t.equal(world.running().length, 6);
+  });
+
+  t.test("during a drain ends on the other nodes", async (t) => {
+    const world = new World(["n1", "n2", "n3"], { seed: 5 });
+    world.put();
+    world.run(4_000);
+    world.put({ template: next });
+    world.run(1_000);
+    world.submit({ kind: "set_eligibility", nodeId: nodeId("n1"), eligibility: "drain" });
+    world.run(40_000, () => t.ok(world.serving().length >= 3));
+    t.ok(world.running().every((task) => task.revision === 2 && task.nodeId !== "n1"));
+    t.equal(world.running().length, 3);
+  });
+});
+
+t.test("a bad update", async (t) => {
+  for (const behaviour of ["fails", "crashes"] as const) {
+    for (const order of ["start-first", "stop-first"] as const) {
+      const bad = {
+        behaviourOf: (image: string) => (image === "web:2" ? behaviour : "serves"),
+      } as const;
+
+      t.test(`that ${behaviour} (${order}) is paused after the first batch`, async (t) => {
+        const world = new World(["n1", "n2", "n3"], bad);
+        world.put({ update: update({ order }) });
+        world.run(4_000);
+        world.put({ update: update({ order }), template: next });
+        const fewest = order === "start-first" ? 3 : 2;
+        world.run(60_000, () => t.ok(world.serving().length >= fewest));
+        t.equal(world.state.services.get(web)?.rollout, "paused");
+        t.equal(world.running().filter((task) => task.revision === 1).length, fewest);
+      });
+
+      t.test(`that ${behaviour} (${order}) goes back by itself`, async (t) => {
+        const world = new World(["n1", "n2", "n3"], bad);
+        const rollout = update({ order, failureAction: "rollback" });
+        world.put({ update: rollout });
+        world.run(4_000);
+        const before = world.running();
+        world.put({ update: rollout, template: next });
+        const fewest = order === "start-first" ? 3 : 2;
+        world.run(60_000, () => t.ok(world.serving().length >= fewest));
+        const service = world.state.services.get(web);
+        t.match(service, { rollout: "rolled_back", revision: 3 });
+        t.equal(service?.spec.template.image, "web:1");
+        t.equal(world.running().length, 3);
+        t.equal(world.serving().length, 3);
+        const kept = world.running().filter((task) => before.includes(task));
+        t.equal(kept.length, fewest, "what still ran the old template was left alone");
+      });
+    }
+  }
+
+  t.test("with one replica that stops first goes back, though nothing old runs", async (t) => {
+    const world = new World(["n1"], {
+      behaviourOf: (image) => (image === "web:2" ? "crashes" : "serves"),
+    });
+    const spec = {
+      mode: { kind: "replicated", replicas: 1 },
+      update: update({ order: "stop-first", failureAction: "rollback" }),
+    } as const;
+    world.put(spec);
+    world.run(4_000);
+    world.put({ ...spec, template: next });
+    world.run(30_000);
+    t.equal(world.state.services.get(web)?.rollout, "rolled_back");
+    t.equal(world.serving().length, 1);
+  });
+
+  t.test("whose way back fails as well is paused there", async (t) => {
+    const world = new World(["n1", "n2", "n3"], {
+      behaviourOf: (_image, task) => (task.revision === 1 ? "serves" : "fails"),
+    });
+    const rollout = update({ order: "stop-first", failureAction: "rollback" });
+    world.put({ update: rollout });
+    world.run(4_000);
+    world.put({ update: rollout, template: next });
+    world.run(60_000, () => t.ok(world.serving().length >= 2));
+    t.match(world.state.services.get(web), { rollout: "paused", revision: 3 });
+  });
+
+  t.test("that never becomes healthy stays at its first batch", async (t) => {
+    const world = new World(["n1", "n2", "n3"], {
+      behaviourOf: (image) => (image === "web:2" ? "hangs" : "serves"),
+    });
+    world.put();
+    world.run(4_000);
+    world.put({ template: next });
+    world.run(60_000, () => t.equal(world.serving().length, 3));
+    t.equal(world.running().filter((task) => task.revision === 2).length, 1);
+  });
+
+  t.test("within maxFailureRatio goes on", async (t) => {
+    const world = new World(["n1", "n2", "n3"], {
+      behaviourOf: (image, task) =>
+        image === "web:2" && task.slot === 1 && task.nodeId === "n1" ? "fails" : "serves",
+    });
+    world.put({ update: update({ maxFailureRatio: 0.5 }) });
+    world.run(4_000);
+    world.put({ update: update({ maxFailureRatio: 0.5 }), template: next });
+    world.run(60_000);
+    t.equal(world.state.services.get(web)?.rollout, "normal");
+    t.ok(world.running().every((task) => task.revision === 2));
+  });
+
+  t.test("is cured by the next one", async (t) => {
+    const world = new World(["n1", "n2", "n3"], {
+      behaviourOf: (image) => (image === "web:2" ? "fails" : "serves"),
+    });
+    world.put();
+    world.run(4_000);
+    world.put({ template: next });
+    world.run(10_000);
+    world.put({ template: template({ image: "web:3" }) });
+    world.run(40_000);
+    t.match(world.state.services.get(web), { rollout: "normal", revision: 3 });
+    t.equal(world.serving().length, 3);
+    t.equal(world.state.tasks.size, 3);
+  });
+
+  t.test("does not follow from a node that fails long after a good one", async (t) => {
+    const world = new World(["n1", "n2", "n3"], {
+      behaviourOf: (_image, task) =>
+        task.revision === 2 && task.slot === 2 && task.reason.includes("lost") ? "fails" : "serves",
+    });
+    world.put({ update: update({ failureAction: "rollback" }) });
+    world.run(4_000);
+    world.put({ update: update({ failureAction: "rollback" }), template: next });
+    world.run(40_000);
+    const victim = world.running().find((task) => task.slot === 2);
+    world.setMember(victim?.nodeId ?? "", "failed");
+    world.run(30_000);
+    t.match(world.state.services.get(web), { rollout: "normal", revision: 2 });
+  });
+});
+
+t.test("changed constraints move tasks one at a time", async (t) => {
+  const world = new World(["n1", "n2", "n3"]);
+  world.put();
+  world.run(4_000);
+  world.put({ placement: { constraints: [{ key: "node.id", operator: "!=", value: "n1" }] } });
+  world.run(20_000, () => t.ok(world.serving().length >= 2));
+  t.strictSame(world.perNode(), { n2: 2, n3: 1 });
+});
