@@ -53,7 +53,15 @@ export type RouteTable = {
     readonly address: string;
     readonly port: number;
   }[];
+  /**
+   * Nodes that do not answer. A request that waits for one is sent elsewhere if it may be
+   * repeated; connections to a lost one are closed, for no packet will ever do it.
+   */
+  readonly silentNodes: readonly { readonly nodeId: NodeId; readonly isLost: boolean }[];
 };
+
+/** A table before the proxy's client has numbered it. */
+export type RoutePlan = Omit<RouteTable, "version">;
 
 export const emptyRouteTable: RouteTable = {
   version: 0,
@@ -61,4 +69,5 @@ export const emptyRouteTable: RouteTable = {
   publishedPorts: [],
   hostRoutes: [],
   local: [],
+  silentNodes: [],
 };

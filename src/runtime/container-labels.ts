@@ -10,6 +10,8 @@ export const containerLabels = {
   revision: "skein.revision",
   /** How often this task's container was started again before this one. */
   restarts: "skein.restarts",
+  /** Written by the runtimes themselves: the exposed ports, which the image's own would blur. */
+  exposedPorts: "skein.ports",
 } as const;
 
 export function makeContainerLabels(of: {
@@ -30,4 +32,13 @@ export function makeContainerLabels(of: {
     [containerLabels.revision]: String(of.revision),
     [containerLabels.restarts]: String(of.restarts),
   };
+}
+
+/** The user's labels and Skein's: whatever the user names `skein.*` is left out. */
+export function mergeContainerLabels(
+  users: Readonly<Record<string, string>>,
+  ours: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const allowed = Object.entries(users).filter(([name]) => !name.startsWith("skein."));
+  return { ...Object.fromEntries(allowed), ...ours };
 }

@@ -1,4 +1,4 @@
-/** What runs containers on a machine: the port, its errors, and the labels for adoption. */
+/** What runs containers on a machine: the port, its errors, the labels, and one in memory. */
 export { containerLabels, makeContainerLabels } from "./container-labels.ts";
 export type {
   Container,
@@ -9,3 +9,9 @@ export type {
   RuntimeInfo,
 } from "./container-runtime.ts";
 export { RuntimeError, type RuntimeErrorCode } from "./errors.ts";
+export {
+  MemoryMachine,
+  type MemoryMachineOptions,
+  type MemoryProcess,
+} from "./memory-machine.ts";
+export { MemoryRuntime, type MemoryRuntimeOptions } from "./memory-runtime.ts";

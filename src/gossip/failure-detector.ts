@@ -1,0 +1,140 @@
+import { type Clock, type NodeId, type Random, randomBelow } from "../kernel/index.ts";
+import type { MemberEntry } from "./member-table.ts";
+import type { GossipTiming } from "./presets.ts";
+import { watchedBy } from "./watch-ring.ts";
+
+/** Members asked to try a silent one. */
+const helpers = 3;
+/** Rounds for which a node that was late itself believes nobody to be silent. */
+const forgivingRounds = 4;
+
+export type FailureDetectorOptions = {
+  readonly self: NodeId;
+  readonly timing: GossipTiming;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly members: () => readonly MemberEntry[];
+  /** Rejects when the member does not answer. */
+  readonly ping: (node: NodeId, signal: AbortSignal) => Promise<void>;
+  /** Whether `helper` reached `target`; undefined when the helper did not answer either. */
+  readonly indirectPing: (
+    helper: NodeId,
+    target: NodeId,
+    signal: AbortSignal,
+  ) => Promise<boolean | undefined>;
+  /** Neither this node nor those that it asked reach the member. */
+  readonly onSilent: (node: NodeId) => void;
+  readonly onTick: () => void;
+};
+
+type Watch = { lastHeardMs: number; isPinging: boolean; isProbing: boolean };
+
+/**
+ * Watches this node's successors on the ring: a ping each interval, indirect ones through
+ * others after a silence, and silence only counts when somebody else confirms it. A node
+ * that is cut off, or that was itself frozen, blames nobody (Lifeguard's local health).
+ */
+export class FailureDetector {
+  readonly #options: FailureDetectorOptions;
+  readonly #watches = new Map<NodeId, Watch>();
+  #forgiving = 0;
+
+  constructor(options: FailureDetectorOptions) {
+    this.#options = options;
+  }
+
+  /** Any sign of life counts. */
+  heardFrom(node: NodeId): void {
+    const watch = this.#watches.get(node);
+    if (watch !== undefined) watch.lastHeardMs = this.#options.clock.monotonic();
+  }
+
+  /** Runs until `signal` aborts; never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, timing, onTick } = this.#options;
+    let dueMs = clock.monotonic();
+    while (!signal.aborted) {
+      const lateMs = clock.monotonic() - dueMs;
+      if (lateMs > timing.pingIntervalMs / 2) this.#forgive();
+      else if (this.#forgiving > 0) this.#forgiving -= 1;
+      if (this.#forgiving === 0) onTick();
+      this.#round(signal);
+      dueMs = clock.monotonic() + timing.pingIntervalMs;
+      await clock.sleep(timing.pingIntervalMs, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** Silence may well have been our own: everybody starts anew. */
+  #forgive(): void {
+    this.#forgiving = forgivingRounds;
+    const nowMs = this.#options.clock.monotonic();
+    for (const watch of this.#watches.values()) watch.lastHeardMs = nowMs;
+  }
+
+  #round(signal: AbortSignal): void {
+    const { self, members, clock, timing } = this.#options;
+    const here = members().filter(({ status }) => status !== "left");
+    const watched = new Set(
+      watchedBy(
+        self,
+        here.map(({ nodeId }) => nodeId),
+      ),
+    );
+    for (const node of this.#watches.keys()) if (!watched.has(node)) this.#watches.delete(node);
+    for (const node of watched) {
+      const fresh = { lastHeardMs: clock.monotonic(), isPinging: false, isProbing: false };
+      const watch = this.#watches.get(node) ?? fresh;
+      this.#watches.set(node, watch);
+      this.#ping(node, watch, signal);
+      const silentMs = clock.monotonic() - watch.lastHeardMs;
+      if (silentMs > timing.silenceMs && this.#forgiving === 0) this.#probe(node, watch, signal);
+    }
+  }
+
+  #ping(node: NodeId, watch: Watch, signal: AbortSignal): void {
+    if (watch.isPinging) return;
+    watch.isPinging = true;
+    this.#options
+      .ping(node, signal)
+      // Success is noted where the answer is read; a failure shows as silence.
+      .catch(() => undefined)
+      .finally(() => {
+        watch.isPinging = false;
+      });
+  }
+
+  #probe(node: NodeId, watch: Watch, signal: AbortSignal): void {
+    if (watch.isProbing) return;
+    watch.isProbing = true;
+    const startedAtMs = this.#options.clock.monotonic();
+    this.#isReachedByOthers(node, signal)
+      .then((isReached) => {
+        if (signal.aborted || this.#forgiving > 0) return;
+        if (isReached === true) watch.lastHeardMs = this.#options.clock.monotonic();
+        const hasSpoken = watch.lastHeardMs > startedAtMs;
+        if (isReached === false && !hasSpoken) this.#options.onSilent(node);
+      })
+      .finally(() => {
+        watch.isProbing = false;
+      })
+      .catch(() => undefined);
+  }
+
+  /** Undefined: those who were asked did not answer either, so it is rather us who are cut off. */
+  async #isReachedByOthers(node: NodeId, signal: AbortSignal): Promise<boolean | undefined> {
+    const { self, members, random, indirectPing } = this.#options;
+    const candidates = members()
+      .filter(({ nodeId, status }) => status === "alive" && nodeId !== node && nodeId !== self)
+      .map(({ nodeId }) => nodeId)
+      .sort();
+    // With nobody to ask, our own word has to do.
+    if (candidates.length === 0) return false;
+    const asked: NodeId[] = [];
+    while (asked.length < helpers && candidates.length > 0) {
+      asked.push(...candidates.splice(randomBelow(random, candidates.length), 1));
+    }
+    const answers = await Promise.all(asked.map((helper) => indirectPing(helper, node, signal)));
+    if (answers.includes(true)) return true;
+    return answers.includes(false) ? false : undefined;
+  }
+}

@@ -1,0 +1,179 @@
+import type { NodeId } from "../kernel/index.ts";
+
+/** As in SWIM; `left` is said by the member itself. */
+export type MemberStatus = "alive" | "suspect" | "failed" | "left";
+
+/** What is said about a member. Only the member itself raises its incarnation. */
+export type Claim = {
+  readonly nodeId: NodeId;
+  readonly status: MemberStatus;
+  readonly incarnation: number;
+};
+
+export type MemberEntry = Claim & {
+  /** When this node took over the present status; its own wall clock, ms. */
+  readonly sinceMs: number;
+  /** Members that say so themselves, while it is suspect. */
+  readonly suspectedBy: ReadonlySet<NodeId>;
+};
+
+/** At equal incarnation the worse news wins: a member that is well refutes with a higher one. */
+const strength: Readonly<Record<MemberStatus, number>> = {
+  alive: 0,
+  suspect: 1,
+  failed: 2,
+  left: 3,
+};
+
+/** Whether `claim` replaces what is known (SWIM §4.2, with `left` above all). */
+export function supersedes(claim: Claim, known: Claim | undefined): boolean {
+  if (known === undefined) return true;
+  if (claim.incarnation !== known.incarnation) return claim.incarnation > known.incarnation;
+  return strength[claim.status] > strength[known.status];
+}
+
+/**
+ * How long a suspicion lasts. Each independent confirmation brings the end nearer, from
+ * `maxMs` down to `minMs` with two of them (Lifeguard §IV-B).
+ */
+export function suspicionTimeoutMs(
+  confirmations: number,
+  { minMs, maxMs }: { readonly minMs: number; readonly maxMs: number },
+): number {
+  const enough = 2;
+  const share = Math.min(1, Math.log(confirmations + 1) / Math.log(enough + 1));
+  return Math.max(minMs, maxMs - (maxMs - minMs) * share);
+}
+
+/** What this node believes of all members. Pure: time comes in as an argument. */
+export class MemberTable {
+  readonly self: NodeId;
+  #incarnation: number;
+  readonly #entries = new Map<NodeId, MemberEntry>();
+  readonly #saveIncarnation: (value: number) => void;
+
+  constructor(options: {
+    readonly self: NodeId;
+    readonly incarnation: number;
+    readonly nowMs: number;
+    readonly saveIncarnation: (value: number) => void;
+  }) {
+    this.self = options.self;
+    this.#incarnation = options.incarnation;
+    this.#saveIncarnation = options.saveIncarnation;
+    this.#put(this.#ownClaim("alive"), options.nowMs);
+  }
+
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  entries(): readonly MemberEntry[] {
+    return [...this.#entries.values()];
+  }
+
+  get(node: NodeId): MemberEntry | undefined {
+    return this.#entries.get(node);
+  }
+
+  /** Members that the cluster no longer admits are forgotten. */
+  keepOnly(admitted: ReadonlySet<NodeId>): boolean {
+    let isChanged = false;
+    for (const node of this.#entries.keys()) {
+      if (node === this.self || admitted.has(node)) continue;
+      isChanged = this.#entries.delete(node) || isChanged;
+    }
+    return isChanged;
+  }
+
+  /**
+   * Takes in what is said about a member. Resolves to what has to be told to the others:
+   * the claim where it is news, or a refutation where it is about this node and untrue.
+   */
+  hear(claim: Claim, nowMs: number): Claim | undefined {
+    if (claim.nodeId === this.self) return this.#refute(claim, nowMs);
+    if (!supersedes(claim, this.#entries.get(claim.nodeId))) return undefined;
+    this.#put(claim, nowMs);
+    return claim;
+  }
+
+  /** This node itself has an answer, fresh, from a member: it is alive whatever was said. */
+  heardFrom(node: NodeId, incarnation: number, nowMs: number): Claim | undefined {
+    const known = this.#entries.get(node);
+    if (known?.status === "alive" && known.incarnation >= incarnation) return undefined;
+    return this.hear({ nodeId: node, status: "alive", incarnation }, nowMs);
+  }
+
+  /** Suspects a member on `by`'s word. Returns what to tell, where it is news. */
+  suspect(node: NodeId, by: NodeId, nowMs: number): Claim | undefined {
+    const known = this.#entries.get(node) ?? {
+      nodeId: node,
+      status: "alive",
+      incarnation: 0,
+      sinceMs: nowMs,
+      suspectedBy: new Set<NodeId>(),
+    };
+    if (known.status === "failed" || known.status === "left") return undefined;
+    if (known.suspectedBy.has(by)) return undefined;
+    this.#entries.set(node, {
+      ...known,
+      status: "suspect",
+      sinceMs: known.status === "suspect" ? known.sinceMs : nowMs,
+      suspectedBy: new Set([...known.suspectedBy, by]),
+    });
+    return { nodeId: node, status: "suspect", incarnation: known.incarnation };
+  }
+
+  /** Suspicions that have lasted long enough become failures; returns what to tell. */
+  expire(
+    nowMs: number,
+    bounds: { readonly minMs: number; readonly maxMs: number },
+  ): readonly Claim[] {
+    const failed: Claim[] = [];
+    for (const entry of this.#entries.values()) {
+      if (entry.status !== "suspect") continue;
+      const lastsMs = suspicionTimeoutMs(entry.suspectedBy.size - 1, bounds);
+      if (nowMs - entry.sinceMs < lastsMs) continue;
+      const claim = {
+        nodeId: entry.nodeId,
+        status: "failed",
+        incarnation: entry.incarnation,
+      } as const;
+      this.#put(claim, nowMs);
+      failed.push(claim);
+    }
+    return failed;
+  }
+
+  /** This node's own goodbye. */
+  leave(nowMs: number): Claim {
+    const claim = this.#ownClaim("left");
+    this.#put(claim, nowMs);
+    return claim;
+  }
+
+  #refute(claim: Claim, nowMs: number): Claim | undefined {
+    const own = this.#entries.get(this.self);
+    if (own?.status === "left" || claim.status === "alive") return undefined;
+    if (claim.incarnation < this.#incarnation) return undefined;
+    this.#incarnation = claim.incarnation + 1;
+    // On disk first: after a crash an incarnation that was used must not come again.
+    this.#saveIncarnation(this.#incarnation);
+    const answer = this.#ownClaim("alive");
+    this.#put(answer, nowMs);
+    return answer;
+  }
+
+  #ownClaim(status: MemberStatus): Claim {
+    return { nodeId: this.self, status, incarnation: this.#incarnation };
+  }
+
+  #put(claim: Claim, nowMs: number): void {
+    const known = this.#entries.get(claim.nodeId);
+    this.#entries.set(claim.nodeId, {
+      ...claim,
+      sinceMs: known?.status === claim.status ? known.sinceMs : nowMs,
+      suspectedBy: new Set(),
+    });
+  }
+}

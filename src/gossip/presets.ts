@@ -1,0 +1,35 @@
+/** How fast failures are noticed, and how sure one has to be. All in milliseconds. */
+export type GossipTiming = {
+  /** Between two pings of a watched member. */
+  readonly pingIntervalMs: number;
+  /** For one answer. */
+  readonly pingTimeoutMs: number;
+  /** Silence of a watched member after which others are asked to try it. */
+  readonly silenceMs: number;
+  /** For the indirect probes to answer. */
+  readonly indirectTimeoutMs: number;
+  /** From suspect to failed: at most, and at least with confirmations of other watchers. */
+  readonly suspicionMaxMs: number;
+  readonly suspicionMinMs: number;
+  /** Changes of the own record within this time travel as one. */
+  readonly coalesceMs: number;
+  /** Between two exchanges of digests with a random member. */
+  readonly syncIntervalMs: number;
+};
+
+const lan: GossipTiming = {
+  pingIntervalMs: 500,
+  pingTimeoutMs: 1_000,
+  silenceMs: 1_000,
+  indirectTimeoutMs: 800,
+  suspicionMaxMs: 8_000,
+  suspicionMinMs: 4_000,
+  coalesceMs: 50,
+  syncIntervalMs: 30_000,
+};
+
+/** `lan`: machines in one place. `local`: several nodes on one machine; only the differences. */
+export const gossipTimings = {
+  lan,
+  local: { ...lan, pingIntervalMs: 250, suspicionMaxMs: 3_000, suspicionMinMs: 2_000 },
+} as const satisfies Record<string, GossipTiming>;

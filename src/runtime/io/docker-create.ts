@@ -1,0 +1,85 @@
+import type { ContainerCreateOptions, MountSettings } from "dockerode";
+import type { NodeId } from "../../kernel/index.ts";
+import type { MountSpec, TaskTemplate } from "../../spec/index.ts";
+import { containerLabels, mergeContainerLabels } from "../container-labels.ts";
+import type { ContainerRequest } from "../container-runtime.ts";
+
+export type DockerPlacement = {
+  readonly nodeId: NodeId;
+  readonly clusterId: string;
+  /** The engine's network that containers attach to. */
+  readonly network: string;
+  /** The machine's address on which ports of mode `host` are bound. */
+  readonly hostAddress: string;
+};
+
+/** What the engine is asked for; everything is explicit in the template already. */
+export function createOptionsOf(
+  { template, labels }: ContainerRequest,
+  placement: DockerPlacement,
+): ContainerCreateOptions {
+  const { entrypoint, command, workingDirectory, user, hostname, stopSignal } = template;
+  return {
+    Image: template.image,
+    ...(entrypoint !== undefined && { Entrypoint: [...entrypoint] }),
+    ...(command !== undefined && { Cmd: [...command] }),
+    ...(workingDirectory !== undefined && { WorkingDir: workingDirectory }),
+    ...(user !== undefined && { User: user }),
+    ...(hostname !== undefined && { Hostname: hostname }),
+    ...(stopSignal !== undefined && { StopSignal: stopSignal }),
+    Env: Object.entries(template.environment).map(([name, value]) => `${name}=${value}`),
+    StopTimeout: Math.ceil(template.stopGracePeriodMs / 1000),
+    ExposedPorts: portsOf(template),
+    Labels: {
+      ...mergeContainerLabels(template.labels, labels),
+      [containerLabels.nodeId]: placement.nodeId,
+      [containerLabels.clusterId]: placement.clusterId,
+      [containerLabels.exposedPorts]: template.exposedPorts.join(","),
+    },
+    HostConfig: {
+      NetworkMode: placement.network,
+      PortBindings: portBindingsOf(template, placement.hostAddress),
+      Mounts: template.mounts.map(mountSettingsOf),
+      // Only when wanted: false would override an engine that gives every container an init.
+      ...(template.init && { Init: true }),
+      ReadonlyRootfs: template.readOnlyRoot,
+      CapAdd: [...template.capAdd],
+      CapDrop: [...template.capDrop],
+      // Skein restarts by itself: only it knows whether this node should still run the task.
+      RestartPolicy: { Name: "no" },
+      ...amountsOf(template),
+    },
+  };
+}
+
+function amountsOf({ limits, reservations }: TaskTemplate) {
+  return {
+    ...(limits.cpuMillis !== undefined && { NanoCpus: limits.cpuMillis * 1_000_000 }),
+    ...(limits.memoryBytes !== undefined && { Memory: limits.memoryBytes }),
+    ...(reservations.memoryBytes !== undefined && { MemoryReservation: reservations.memoryBytes }),
+  };
+}
+
+/** Ports of mode `host` as well: the engine ignores a binding of a port that is not exposed. */
+function portsOf({ exposedPorts, hostPorts }: TaskTemplate): Record<string, object> {
+  const names = [
+    ...exposedPorts.map((port) => `${port}/tcp`),
+    ...hostPorts.map(({ target, protocol }) => `${target}/${protocol}`),
+  ];
+  return Object.fromEntries(names.map((name) => [name, {}]));
+}
+
+function portBindingsOf({ hostPorts }: TaskTemplate, hostAddress: string) {
+  const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {};
+  for (const { target, protocol, published } of hostPorts) {
+    const key = `${target}/${protocol}`;
+    bindings[key] ??= [];
+    // An empty port lets the engine choose a free one.
+    bindings[key].push({ HostIp: hostAddress, HostPort: published?.toString() ?? "" });
+  }
+  return bindings;
+}
+
+function mountSettingsOf({ kind, source, target, readOnly }: MountSpec): MountSettings {
+  return { Type: kind, Source: source ?? "", Target: target, ReadOnly: readOnly };
+}
