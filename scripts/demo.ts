@@ -46,7 +46,7 @@ const nodes = [1, 2, 3].map(
 const [first, second, third] = nodes;
 const composeFile = join(directory, "compose.yaml");
 
-function writeCompose(image: string): void {
+function writeCompose(image: string, replicas: number): void {
   writeFileSync(
     composeFile,
     `name: demo
@@ -57,7 +57,7 @@ services:
     x-ingress: ["${serviceHost}:8080"]
     x-healthcheck: { http: ":8080/", interval: 1s }
     deploy:
-      replicas: 3
+      replicas: ${replicas}
       update_config: { parallelism: 1, order: start-first }
 `,
   );
@@ -148,7 +148,7 @@ async function main(): Promise<void> {
     say((await third.skein("node", "ls")).stdout);
   });
 
-  writeCompose(imageOne);
+  writeCompose(imageOne, 3);
   await step("Submit a Compose file with three replicas to n2", async () => {
     const { status, stdout, stderr } = await second.skein("up", "-f", composeFile);
     say(stderr + stdout);
@@ -185,7 +185,7 @@ async function main(): Promise<void> {
   await step("Kill a replica behind the cluster's back: it is started again", killOneReplica);
 
   await step("Update to version 2, one at a time, while a client asks all the time", async () => {
-    writeCompose(imageTwo);
+    writeCompose(imageTwo, 5);
     const load = startLoad();
     const { status, stderr } = await second.skein("up", "-f", composeFile);
     await sleep(300);

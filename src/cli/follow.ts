@@ -17,11 +17,11 @@ export async function followRollout(
   const startedAt = session.now();
   const shown = new Map<string, string>();
   let progressedAt = startedAt;
-  const patience = AbortSignal.timeout(24 * 3_600_000);
-  const signal = AbortSignal.any([session.signal, patience]);
+  const done = new AbortController();
+  const signal = AbortSignal.any([session.signal, done.signal]);
   const stream = session.client.stream("watchServices", { signal, query: { namespace } });
   let newest: readonly ServiceView[] = [];
-  for await (const all of withTicks(stream, 1_000)) {
+  for await (const all of withTicks(stream, { everyMs: 1_000, end: () => done.abort() })) {
     if (all !== undefined) newest = all.filter((service) => names.has(service.name));
     if (newest.length < names.size) continue;
     for (const service of newest) {
@@ -80,7 +80,7 @@ function pendingText(services: readonly ServiceView[]): string {
 /** The stream's values, and `undefined` whenever `everyMs` pass without one. */
 async function* withTicks<T>(
   stream: AsyncIterable<T>,
-  everyMs: number,
+  { everyMs, end }: { readonly everyMs: number; readonly end: () => void },
 ): AsyncIterable<T | undefined> {
   const iterator = stream[Symbol.asyncIterator]();
   let next = iterator.next();
@@ -103,7 +103,9 @@ async function* withTicks<T>(
       }
     }
   } finally {
-    next.catch(() => undefined);
+    // A stream that waits for its next value can only be ended from outside.
+    end();
+    await next.catch(() => undefined);
     await iterator.return?.();
   }
 }

@@ -1,4 +1,4 @@
-import { Cell, type Clock, type Logger, type ReadableCell } from "../kernel/index.ts";
+import { Cell, type Clock, type Logger, messageOf, type ReadableCell } from "../kernel/index.ts";
 
 /** Without a leader for this long, the last agreed state is all there is to act on. */
 const graceMs = 10_000;
@@ -30,9 +30,10 @@ export function watchSettled(options: {
         return;
       }
       try {
-        await barrier({ signal: AbortSignal.any([signal, AbortSignal.timeout(leftMs)]) });
+        await barrier({ signal: AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]) });
         settled.set(true);
-      } catch {
+      } catch (error) {
+        logger.debug({ error: messageOf(error) }, "not caught up yet");
         await clock.sleep(retryMs, { signal }).catch(() => undefined);
       }
     }
