@@ -25,6 +25,8 @@ type RouteLoopOptions = {
   readonly state: ReadableCell<ClusterState>;
   readonly observations: ReadableCell<Observations>;
   readonly proxy: RouteSink;
+  /** Until it is true the proxy keeps the table that it has. */
+  readonly isReady: ReadableCell<boolean>;
   readonly clock: Clock;
   readonly logger: Logger;
 };
@@ -36,10 +38,10 @@ export type RouteLoop = AsyncDisposable & {
 
 /** Keeps the proxy's route table as the facts say. */
 export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
-  const { self, state, observations, proxy, clock, logger } = options;
+  const { self, state, observations, proxy, isReady, clock, logger } = options;
   const routesIndex = new Cell(0);
   const wakeup = new Wakeup();
-  const stops = [state, observations].map((cell) => cell.subscribe(() => wakeup.wake()));
+  const stops = [state, observations, isReady].map((cell) => cell.subscribe(() => wakeup.wake()));
   const stopping = new AbortController();
   let confirmed: Omit<RouteTable, "version" | "stateIndex"> | undefined;
   let problems: readonly unknown[] = [];
@@ -48,6 +50,7 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
     wakeup,
     {
       reconcile: async ({ signal }) => {
+        if (!isReady.get()) return;
         const table = planRoutes({ state: state.get(), observations: observations.get(), self });
         const { stateIndex, ...routes } = table;
         if (!sameValue(routes, confirmed)) {

@@ -30,7 +30,9 @@ export function watchSettled(options: {
         return;
       }
       try {
-        await barrier({ signal: AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]) });
+        await barrier({
+          signal: AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]),
+        });
         settled.set(true);
       } catch (error) {
         logger.debug({ error: messageOf(error) }, "not caught up yet");

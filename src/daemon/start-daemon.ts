@@ -29,6 +29,7 @@ import { announceSelf } from "./announce-self.ts";
 import { makeBackend } from "./backend.ts";
 import { startDrainWatch } from "./drain-watch.ts";
 import { addressBook, type Entered, enterCluster } from "./enter-cluster.ts";
+import { watchFactsKnown } from "./facts-known.ts";
 import { fileIncarnation } from "./incarnation.ts";
 import { observe } from "./observe.ts";
 import { type Paths, pathsOf } from "./paths.ts";
@@ -109,17 +110,40 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       logger: base.logger.child({ part: "scheduler" }),
     }),
   );
+  const isSettled = watchSettled({
+    barrier: (wanted) => raft.barrier(wanted),
+    clock,
+    logger: base.logger,
+    signal: options.signal,
+  });
+  const isReady = starting.use(
+    watchFactsKnown({
+      self: base.self,
+      state: base.store.state,
+      observations,
+      isSettled,
+      clock,
+      signal: options.signal,
+    }),
+  );
   const routes = starting.use(
     startRouteLoop({
       self: base.self,
       state: base.store.state,
       observations,
       proxy,
+      isReady,
       clock,
       logger: base.logger,
     }),
   );
-  const agent = await startNodeAgent(base, { raft, observations, proxy, runtime, starting });
+  const agent = await startNodeAgent(base, {
+    isSettled,
+    observations,
+    proxy,
+    runtime,
+    starting,
+  });
   const info = await runtime.info({ signal: options.signal });
   starting.use(
     startReportLoop({
@@ -354,15 +378,15 @@ function followLeader(
 async function startNodeAgent(
   base: Base,
   parts: {
-    readonly raft: RaftRunner;
+    readonly isSettled: ReadableCell<boolean>;
     readonly observations: ReadableCell<Observations>;
     readonly proxy: ProxyClient;
     readonly runtime: ContainerRuntime;
     readonly starting: AsyncDisposableStack;
   },
 ) {
-  const { raft, observations, proxy, runtime, starting } = parts;
-  const { self, credentials, store, signal } = base;
+  const { isSettled, observations, proxy, runtime, starting } = parts;
+  const { self, credentials, store } = base;
   const logger = base.logger.child({ part: "agent" });
   const draining = starting.use(
     startDrainWatch({
@@ -381,7 +405,7 @@ async function startNodeAgent(
       state: store.state,
       runtime,
       probes: networkProbes,
-      isSettled: watchSettled({ barrier: (wanted) => raft.barrier(wanted), clock, logger, signal }),
+      isSettled,
       drained: (task) => draining.drained.get().has(task.id),
       drainChanged: draining.drained,
       clock,

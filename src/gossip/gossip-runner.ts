@@ -164,7 +164,10 @@ class RunningGossip implements Gossip {
     });
     network.handle(indirectProtocol, async (_, body, { signal }) => {
       const { target } = decodeIndirect(body);
-      await this.#ping(target, signal);
+      // Shorter than the asker's patience: a "no" in time is what confirms a failure.
+      const { helperPingTimeoutMs } = this.#options.timing;
+      const bounded = AbortSignal.any([signal, this.#timeout(helperPingTimeoutMs, signal)]);
+      await this.#ping(target, bounded);
       return new Uint8Array();
     });
     network.handle(syncProtocol, async (from, body) => {

@@ -6,7 +6,8 @@ export type GossipTiming = {
   readonly pingTimeoutMs: number;
   /** Silence of a watched member after which others are asked to try it. */
   readonly silenceMs: number;
-  /** For the indirect probes to answer. */
+  /** For a helper's own try at a silent member, and for its word to come back. */
+  readonly helperPingTimeoutMs: number;
   readonly indirectTimeoutMs: number;
   /** From suspect to failed: at most, and at least with confirmations of other watchers. */
   readonly suspicionMaxMs: number;
@@ -21,7 +22,8 @@ const lan: GossipTiming = {
   pingIntervalMs: 500,
   pingTimeoutMs: 1_000,
   silenceMs: 1_000,
-  indirectTimeoutMs: 800,
+  helperPingTimeoutMs: 600,
+  indirectTimeoutMs: 1_000,
   suspicionMaxMs: 8_000,
   suspicionMinMs: 4_000,
   coalesceMs: 50,

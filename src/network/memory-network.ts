@@ -1,6 +1,6 @@
-import { Cell, type Clock, CodedError, messageOf, type NodeId } from "../kernel/index.ts";
+import { Cell, type Clock, codeOf, messageOf, type NodeId } from "../kernel/index.ts";
 import { NetworkError } from "./errors.ts";
-import { orInterrupted } from "./interruption.ts";
+import { interruption, orInterrupted } from "./interruption.ts";
 import { checkSize, maxBodyBytes, maxMessageBytes } from "./limits.ts";
 import { type MemoryStreamPair, memoryStreamPair } from "./memory-stream.ts";
 import type { PeerNetwork, PeerStream } from "./peer-network.ts";
@@ -82,7 +82,7 @@ class Hub {
   }
 
   isLinked(a: NodeId, b: NodeId): boolean {
-    return !this.#cuts.has(linkName(a, b));
+    return a !== b && !this.#cuts.has(linkName(a, b));
   }
 
   transit(from: NodeId, to: NodeId): Promise<void> {
@@ -160,8 +160,8 @@ class MemoryNode implements PeerNetwork {
     body: Uint8Array,
     { signal }: { readonly signal: AbortSignal },
   ): Promise<Uint8Array> {
-    signal.throwIfAborted();
     checkSize(body, { what: "request", maxBytes: maxBodyBytes });
+    if (signal.aborted) throw interruption(signal, to);
     const node = this.#hub.reach(this.self, to);
     const exchange = async (): Promise<Uint8Array> => {
       await this.#hub.transit(this.self, to);
@@ -181,7 +181,7 @@ class MemoryNode implements PeerNetwork {
       checkSize(answer, { what: "response", maxBytes: maxBodyBytes });
       return answer.slice();
     } catch (error) {
-      const remoteCode = error instanceof CodedError ? error.code : "internal";
+      const remoteCode = codeOf(error) ?? "failed";
       throw new NetworkError("refused", messageOf(error), { remoteCode });
     }
   }
@@ -191,7 +191,7 @@ class MemoryNode implements PeerNetwork {
     protocol: string,
     { signal }: { readonly signal: AbortSignal },
   ): Promise<PeerStream> {
-    signal.throwIfAborted();
+    if (signal.aborted) throw interruption(signal, to);
     const node = this.#hub.reach(this.self, to);
     const handler = node.streamHandlers.get(protocol);
     if (handler === undefined) throw notServed(to, protocol);
@@ -224,9 +224,7 @@ class MemoryNode implements PeerNetwork {
   }
 
   refresh(): void {
-    const linked = [...this.#hub.nodes.keys()].filter(
-      (id) => id !== this.self && this.#hub.isLinked(this.self, id),
-    );
+    const linked = [...this.#hub.nodes.keys()].filter((id) => this.#hub.isLinked(this.self, id));
     const before = this.connected.get();
     if (linked.length === before.size && linked.every((id) => before.has(id))) return;
     this.connected.set(new Set(linked));

@@ -1,6 +1,6 @@
 import type { NodeId } from "../kernel/index.ts";
 import { NetworkError } from "./errors.ts";
-import { orInterrupted } from "./interruption.ts";
+import { interruption, orInterrupted } from "./interruption.ts";
 import { checkSize, maxFrameBytes } from "./limits.ts";
 import type { PeerStream } from "./peer-network.ts";
 
@@ -45,8 +45,9 @@ class MemoryPipe {
     });
   }
 
+  /** What is under way is lost; what has arrived is still handed out. */
   fail(failure: Error): void {
-    if (this.#failure !== undefined || (this.#hasEnded && this.#arrived.length === 0)) return;
+    if (this.#failure !== undefined) return;
     this.#failure = failure;
     this.#changed();
   }
@@ -54,7 +55,6 @@ class MemoryPipe {
   /** The next frame; undefined at the end. */
   async read(): Promise<Uint8Array | undefined> {
     for (;;) {
-      this.#throwFailure();
       const frame = this.#arrived.shift();
       if (frame !== undefined) {
         this.#heldBytes -= frame.byteLength;
@@ -62,6 +62,7 @@ class MemoryPipe {
         return frame;
       }
       if (this.#hasEnded) return undefined;
+      this.#throwFailure();
       await this.#change.promise;
     }
   }
@@ -106,7 +107,7 @@ class MemoryStream implements PeerStream {
 
   async send(frame: Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     checkSize(frame, { what: "frame", maxBytes: maxFrameBytes });
-    signal.throwIfAborted();
+    if (signal.aborted) throw interruption(signal, this.#peer);
     await orInterrupted(this.#outgoing.write(frame), { signal, peer: this.#peer });
   }
 
@@ -129,6 +130,7 @@ class MemoryStream implements PeerStream {
 
   abort(reason: Error): void {
     this.#incoming.fail(reason);
+    this.#incoming.discard();
     this.#outgoing.fail(
       new NetworkError("unreachable", `The stream with node ${this.#peer} was reset.`),
     );

@@ -11,7 +11,8 @@ export interface PeerNetwork extends AsyncDisposable {
 
   /**
    * One answer to one request, each at most 1 MiB.
-   * @throws NetworkError `unreachable`, `timed_out`, `refused` (with the peer's code and message).
+   * @throws NetworkError `unreachable`, `timed_out` (also when `signal` is a timeout), `too_large`,
+   *   `refused` (with the peer's code and message; `not_served` when it has no handler).
    */
   request(
     to: NodeId,
@@ -46,12 +47,19 @@ export interface PeerNetwork extends AsyncDisposable {
   subscribe(topic: string, listener: (from: NodeId, body: Uint8Array) => void): void;
 }
 
-/** A two-way stream of frames, each at most 4 MiB. */
+/**
+ * A two-way stream of frames, each at most 4 MiB. Each side closes its own direction; a
+ * reader that stops reading makes the other side's `send` wait.
+ */
 export interface PeerStream {
   /** Resolves when there is room for more. */
   send(frame: Uint8Array, options: { readonly signal: AbortSignal }): Promise<void>;
-  /** Ends when the other side closes; throws NetworkError when the stream breaks. */
+  /**
+   * Ends when the other side closes; throws NetworkError when the stream breaks. To be read
+   * by one reader, once: leaving the loop drops whatever else comes.
+   */
   frames(): AsyncIterable<Uint8Array>;
+  /** No more frames from this side; those of the other side still come. */
   close(): Promise<void>;
   abort(reason: Error): void;
 }

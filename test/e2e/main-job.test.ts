@@ -63,7 +63,8 @@ services:
   };
   const tasks = async (from: number) => {
     const result = await machines.skein(from, "ps", "--json");
-    return result.status === 0 ? (JSON.parse(result.stdout) as TaskView[]) : [];
+    const list = result.status === 0 ? (JSON.parse(result.stdout) as TaskView[]) : [];
+    return list.filter((task) => task.desired === "running");
   };
   /** What the engines run, by machine: the truth that the cluster has to match. */
   const containers = (on: readonly number[] = numbers) =>
@@ -288,7 +289,7 @@ services:
     const [fromVersion, toVersion] = keepAlive ? ["2", "1"] : ["1", "2"];
     await t.test(`9. rolling update under load (keep-alive: ${keepAlive})`, async (t) => {
       const load = machines.startLoad({ targets: targets(numbers), intervalMs: 20, keepAlive });
-      await sleep(500);
+      await load.started;
       const up = await machines.skein(1, "up", "-f", compose(toVersion));
       t.equal(up.status, 0, up.stderr);
       await sleep(500);

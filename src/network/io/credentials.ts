@@ -204,6 +204,18 @@ export function newTlsKey(): { readonly privateKeyPem: string; readonly publicKe
   };
 }
 
+/** @throws NetworkError `not_admitted` for a key that the CA would not sign. */
+export function checkTlsKey(publicKeyPem: string): void {
+  try {
+    const { asymmetricKeyDetails } = createPublicKey(publicKeyPem);
+    if (asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new Error("it is not on P-256");
+  } catch (error) {
+    throw new NetworkError("not_admitted", "The machine's TLS key cannot be used.", {
+      cause: error,
+    });
+  }
+}
+
 const membershipSchema = z.object({
   nodeId: z.string().max(128).transform(nodeId),
   clusterId: z.string().max(64),

@@ -1,29 +1,35 @@
 import { gossipsub, StrictSign } from "@chainsafe/libp2p-gossipsub";
 import { identify } from "@libp2p/identify";
-import type { PeerId } from "@libp2p/interface";
 import { noise } from "@libp2p/noise";
 import { ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
+import { amongAdmitted } from "./gossip-gate.ts";
 import type { Identity } from "./identity.ts";
 
-/** Two of these fit into what a peer accepts at once; more is fetched by request. */
-export const maxPublishBytes = 16 * 1024;
-
 const sockets = { noDelay: true, keepAlive: true };
+
+/**
+ * What a peer may have under way to us on one stream. A stream that is not read holds no
+ * more than this, which has to stay under libp2p's limit for unread octets (4 MiB).
+ */
+const streamWindowBytes = 2 * 2 ** 20;
+
+export type HostOptions = {
+  readonly identity: Identity;
+  readonly listen: { readonly host: string; readonly port: number } | undefined;
+  /** Others take no part in gossip. */
+  readonly isAdmitted: (peer: string) => boolean;
+  /** Not even as a stranger. */
+  readonly isRemoved: (peer: string) => boolean;
+};
 
 /**
  * libp2p with the settings of a cluster: connections are few, wanted and for ever, and all
  * inbound ones come from the local proxy, so nothing may be counted per address.
  */
-export function createHost(options: {
-  readonly identity: Identity;
-  readonly listen: { readonly host: string; readonly port: number } | undefined;
-  /** Gossip of and to others is dropped. */
-  readonly isAdmitted: (peer: string) => boolean;
-}) {
-  const { identity, listen, isAdmitted } = options;
+export function createHost({ identity, listen, isAdmitted, isRemoved }: HostOptions) {
   return createLibp2p({
     privateKey: identity.privateKey,
     addresses: {
@@ -31,9 +37,13 @@ export function createHost(options: {
     },
     transports: [tcp({ dialOpts: sockets, listenOpts: sockets })],
     connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
-    // Private and loopback addresses are what clusters are made of.
-    connectionGater: { denyDialMultiaddr: () => false },
+    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: streamWindowBytes } })],
+    connectionGater: {
+      // Private and loopback addresses are what clusters are made of.
+      denyDialMultiaddr: () => false,
+      denyInboundEncryptedConnection: (peer) => isRemoved(peer.toString()),
+      denyOutboundEncryptedConnection: (peer) => isRemoved(peer.toString()),
+    },
     connectionManager: {
       maxConnections: 1_000,
       maxIncomingPendingConnections: 200,
@@ -49,30 +59,27 @@ export function createHost(options: {
     services: {
       identify: identify(),
       ping: ping(),
-      pubsub: gossipsub({
-        globalSignaturePolicy: StrictSign,
-        fallbackToFloodsub: false,
-        // A node that is alone must be able to speak to nobody.
-        allowPublishToZeroTopicPeers: true,
-        floodPublish: true,
-        emitSelf: false,
-        doPX: false,
-        heartbeatInterval: 1_000,
-        // Read before the signature is checked, so that a duplicate costs no verification.
-        fastMsgIdFn: ({ from, seqno }) =>
-          `${Buffer.from(from ?? []).toString("base64")}.${Buffer.from(seqno ?? []).toString("hex")}`,
-        maxInboundDataLength: 256 * 1024,
-        maxOutboundBufferSize: 4 * 1024 * 1024,
-        scoreParams: {
-          IPColocationFactorWeight: 0,
-          behaviourPenaltyWeight: 0,
-          topics: {},
-          appSpecificWeight: 1,
-          appSpecificScore: (peer: string | PeerId) => (isAdmitted(peer.toString()) ? 0 : -1e6),
-        },
-      }),
+      pubsub: amongAdmitted(gossipsub(gossipOptions), isAdmitted),
     },
   });
 }
 
 export type Host = Awaited<ReturnType<typeof createHost>>;
+
+const gossipOptions: Parameters<typeof gossipsub>[0] = {
+  globalSignaturePolicy: StrictSign,
+  fallbackToFloodsub: false,
+  // A node that is alone must be able to speak to nobody.
+  allowPublishToZeroTopicPeers: true,
+  floodPublish: true,
+  emitSelf: false,
+  doPX: false,
+  heartbeatInterval: 1_000,
+  // Read before the signature is checked, so that a duplicate costs no verification.
+  fastMsgIdFn: ({ from, seqno }) =>
+    `${Buffer.from(from ?? []).toString("base64")}.${Buffer.from(seqno ?? []).toString("hex")}`,
+  maxInboundDataLength: 256 * 1024,
+  maxOutboundBufferSize: 4 * 1024 * 1024,
+  // All members may share one address, and who is a member is decided by certificates.
+  scoreParams: { IPColocationFactorWeight: 0, behaviourPenaltyWeight: 0, topics: {} },
+};

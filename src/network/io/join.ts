@@ -2,12 +2,13 @@ import { connect } from "node:net";
 import type { Connection, Stream } from "@libp2p/interface";
 import { Packr } from "msgpackr";
 import { z } from "zod";
-import { messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
-import { NetworkError } from "../errors.ts";
+import { CodedError, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
+import { NetworkError, type NetworkErrorCode } from "../errors.ts";
 import { type ClusterToken, decodeToken } from "../token.ts";
 import {
   type Credentials,
   caFingerprint,
+  checkTlsKey,
   issue,
   newTlsKey,
   verifyMembership,
@@ -17,18 +18,20 @@ import { createHost } from "./host.ts";
 import type { Identity } from "./identity.ts";
 import type { Libp2pNetwork } from "./libp2p-network.ts";
 import { peerAddress, splitAddress } from "./peer-address.ts";
+import { joinProtocol, strangerLimits } from "./strangers.ts";
 
-/**
- * The only protocol open to strangers, in two requests. First the seed proves that it is a
- * member of the token's cluster; only then the joiner tells it the token's secret.
- */
-const protocol = "/skein/join/1";
-const seedTimeoutMs = 8_000;
+/** For all that one seed has to do, the cluster's agreement included. */
+const seedTimeoutMs = 20_000;
 /** Join attempts that a seed works on at once: each costs signatures and a log entry. */
 const maxParallelJoins = 8;
+const maxJoinRequestsPerSecond = 50;
 
 const packr = new Packr({ useRecords: false });
 
+/**
+ * First the seed proves that it is a member of the token's cluster; only then the joiner
+ * tells it the token's secret.
+ */
 const requestSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("who_are_you") }),
   z.object({
@@ -69,6 +72,8 @@ export type JoinOptions = {
   readonly signal: AbortSignal;
 };
 
+const decisive: ReadonlySet<NetworkErrorCode> = new Set(["bad_token", "not_admitted", "refused"]);
+
 export type Joined = { readonly credentials: Credentials; readonly address: string };
 
 /**
@@ -88,20 +93,21 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
     identity: options.identity,
     listen: undefined,
     isAdmitted: () => false,
+    isRemoved: () => false,
   });
   const problems: string[] = [];
   try {
     for (const seed of options.seeds) {
       const signal = AbortSignal.any([options.signal, AbortSignal.timeout(seedTimeoutMs)]);
-      let connection: Connection;
       try {
-        connection = await host.dial(peerAddress(seed), { signal });
+        const connection = await host.dial(peerAddress(seed), { signal });
+        return await joinThrough(connection, { ...options, signal, seed, token });
       } catch (error) {
         options.signal.throwIfAborted();
+        // A seed that answers has decided; one that does not leaves it to the next.
+        if (error instanceof NetworkError && decisive.has(error.code)) throw error;
         problems.push(`${seed} (${messageOf(error)})`);
-        continue;
       }
-      return await joinThrough(connection, { ...options, signal, seed, token });
     }
   } finally {
     await host.stop();
@@ -116,48 +122,57 @@ async function joinThrough(
   connection: Connection,
   options: Omit<JoinOptions, "token"> & { readonly seed: string; readonly token: ClusterToken },
 ): Promise<Joined> {
-  const { token, seed, signal, name, labels } = options;
-  const whoAreYou: JoinRequest = { kind: "who_are_you" };
-  const proof = await ask(connection, protocol, packr.pack(whoAreYou), signal).catch((error) => {
+  const { identity, token, seed, signal, name, labels } = options;
+  const askSeed = async (request: JoinRequest): Promise<unknown> =>
+    packr.unpack(await ask(connection, joinProtocol, packr.pack(request), signal));
+  try {
+    const { membership } = seedSchema.parse(await askSeed({ kind: "who_are_you" }));
+    if (verifyMembership(membership, token.clusterPublicKey) !== connection.remotePeer.toString()) {
+      throw new NetworkError("not_admitted", "It shows another node's certificate.");
+    }
+    const address = options.advertise ?? (await localAddressTowards(seed, options.port, signal));
+    const tls = newTlsKey();
+    const { tokenId, secret } = token;
+    const { publicKeyPem } = tls;
+    const wanted = { tokenId, secret, name, address, labels: { ...labels }, publicKeyPem };
+    const reply = admittedSchema.parse(await askSeed({ kind: "admit", ...wanted }));
+    const { members, ...admitted } = reply;
+    if (caFingerprint(admitted.caPem) !== token.caFingerprint) {
+      throw new NetworkError("not_admitted", "It gave a CA that is not the token's.");
+    }
+    if (verifyMembership(admitted.membership, token.clusterPublicKey) !== identity.nodeId) {
+      throw new NetworkError("not_admitted", "It gave a certificate for another node.");
+    }
+    const { clusterPublicKey } = token;
+    const own = { clusterPublicKey, tlsKeyPem: tls.privateKeyPem, seeds: members };
+    return { credentials: { ...admitted, ...own }, address };
+  } catch (error) {
     throw failed(seed, error);
-  });
-  const { membership } = seedSchema.parse(packr.unpack(proof));
-  const vouchedFor = verifyMembership(membership, token.clusterPublicKey);
-  if (vouchedFor !== connection.remotePeer.toString()) {
-    throw new NetworkError("not_admitted", `${seed} shows another node's certificate.`);
   }
-  const address = options.advertise ?? (await localAddressTowards(seed, options.port, signal));
-  const tls = newTlsKey();
-  const { tokenId, secret } = token;
-  const admit: JoinRequest = {
-    kind: "admit",
-    tokenId,
-    secret,
-    name,
-    address,
-    labels: { ...labels },
-    publicKeyPem: tls.publicKeyPem,
-  };
-  const reply = await ask(connection, protocol, packr.pack(admit), signal).catch((error) => {
-    throw failed(seed, error);
-  });
-  const { members, ...admitted } = admittedSchema.parse(packr.unpack(reply));
-  if (caFingerprint(admitted.caPem) !== token.caFingerprint) {
-    throw new NetworkError("not_admitted", `${seed} gave a CA that is not the token's.`);
-  }
-  const credentials = {
-    ...admitted,
-    clusterPublicKey: token.clusterPublicKey,
-    tlsKeyPem: tls.privateKeyPem,
-    seeds: members,
-  };
-  return { credentials, address };
 }
 
+/** Refusals that say nothing about this machine or its token: another seed may do better. */
+const passing: ReadonlySet<string | undefined> = new Set(["not_served", "no_quorum", "busy"]);
+
 function failed(seed: string, error: unknown): unknown {
-  if (!(error instanceof NetworkError) || error.code !== "refused") return error;
-  const code = error.remoteCode === "token_invalid" ? "bad_token" : "not_admitted";
-  return new NetworkError(code, `${seed} refuses this machine: ${error.message}`, { cause: error });
+  if (error instanceof z.ZodError) {
+    return new NetworkError("not_admitted", `${seed} gives answers that make no sense.`, {
+      cause: error,
+    });
+  }
+  if (!(error instanceof NetworkError)) return error;
+  const { code, remoteCode, message } = error;
+  if (code === "not_admitted") {
+    const text = `${seed} is not a member of the cluster that the token is for. ${message}`;
+    return new NetworkError(code, text, { cause: error });
+  }
+  if (code !== "refused") return error;
+  const meaning = passing.has(remoteCode)
+    ? "unreachable"
+    : remoteCode === "token_invalid"
+      ? "bad_token"
+      : "not_admitted";
+  return new NetworkError(meaning, `${seed} refuses this machine: ${message}`, { cause: error });
 }
 
 /** The address of ours that the seed would see: what the system routes by. */
@@ -204,7 +219,7 @@ export function handleJoin(
   },
 ): void {
   const { credentials, now, admit } = options;
-  let underWay = 0;
+  const gate = new JoinGate(now);
 
   async function reply(peer: NodeId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const request = requestSchema.parse(packr.unpack(body));
@@ -212,6 +227,8 @@ export function handleJoin(
       return packr.pack({ membership: credentials.membership });
     }
     const { kind: _, publicKeyPem, ...wanted } = request;
+    // Before the cluster agrees, and a use of the token is spent.
+    checkTlsKey(publicKeyPem);
     const members = await admit({ nodeId: peer, ...wanted }, { signal });
     const issued = await issue(credentials, { nodeId: peer, publicKeyPem, nowMs: now() });
     network.certify(peer);
@@ -219,18 +236,43 @@ export function handleJoin(
     return packr.pack({ ...issued, clusterId, clusterKeyPem, caPem, caKeyPem, members });
   }
 
-  const handler = async (stream: Stream, { remotePeer }: Connection): Promise<void> => {
-    if (underWay >= maxParallelJoins) {
-      stream.abort(new NetworkError("refused", "Too many machines join at once."));
-      return;
+  const handler = (stream: Stream, { remotePeer }: Connection): Promise<void> =>
+    answer(
+      stream,
+      async (body, signal) => {
+        using _ = gate.enter();
+        return await reply(nodeId(remotePeer.toString()), body, signal);
+      },
+      strangerLimits,
+    );
+  network.host.handle(joinProtocol, handler, { maxInboundStreams: 4 }).catch(() => undefined);
+}
+
+/** Keeps strangers from keeping a member busy. */
+class JoinGate {
+  readonly #now: () => number;
+  #underWay = 0;
+  #second = 0;
+  #inThisSecond = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** @throws CodedError `busy` */
+  enter(): Disposable {
+    const second = Math.floor(this.#now() / 1_000);
+    if (second !== this.#second) this.#inThisSecond = 0;
+    this.#second = second;
+    if (this.#underWay >= maxParallelJoins || this.#inThisSecond >= maxJoinRequestsPerSecond) {
+      throw new CodedError("busy", "Too many machines join at once. Try again in a few seconds.");
     }
-    underWay += 1;
-    try {
-      const peer = nodeId(remotePeer.toString());
-      await answer(stream, (body, signal) => reply(peer, body, signal));
-    } finally {
-      underWay -= 1;
-    }
-  };
-  network.host.handle(protocol, handler, { maxInboundStreams: 4 }).catch(() => undefined);
+    this.#inThisSecond += 1;
+    this.#underWay += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#underWay -= 1;
+      },
+    };
+  }
 }

@@ -1,8 +1,6 @@
 import { TopicValidatorResult } from "@chainsafe/libp2p-gossipsub";
-import type { Connection, PeerId, Stream } from "@libp2p/interface";
+import type { Connection, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
-import { Packr } from "msgpackr";
-import { z } from "zod";
 import {
   Cell,
   type Clock,
@@ -14,29 +12,21 @@ import {
   type ReadableCell,
 } from "../../kernel/index.ts";
 import { NetworkError } from "../errors.ts";
+import { interruption, orInterrupted } from "../interruption.ts";
+import { checkSize, maxMessageBytes } from "../limits.ts";
 import type { PeerNetwork, PeerStream } from "../peer-network.ts";
-import { type Credentials, verifyMembership } from "./credentials.ts";
-import { answer, ask } from "./exchange.ts";
+import { ConnectionWatch } from "./connection-watch.ts";
+import type { Credentials } from "./credentials.ts";
+import { Dialler } from "./dialler.ts";
+import { answer, ask, streamFailure } from "./exchange.ts";
 import { FramedStream } from "./framed-stream.ts";
-import { createHost, type Host, maxPublishBytes } from "./host.ts";
+import { createHost, type Host } from "./host.ts";
 import type { Identity } from "./identity.ts";
-import { peerAddress } from "./peer-address.ts";
+import { Links } from "./links.ts";
+import { admittingProtocols } from "./strangers.ts";
 
-const packr = new Packr({ useRecords: false });
-
-/** Presents the membership certificate: for members that the other side has not heard of yet. */
-const helloProtocol = "/skein/hello/1";
-/** How long a stranger may stay connected. Long enough to join or to present itself. */
-const strangerMs = 5_000;
-const dialTimeoutMs = 4_000;
-const redialMinMs = 200;
-const redialMaxMs = 10_000;
-const lookMs = 200;
-/** A peer that gossip has lost while its connection stands is hung up after so long. */
-const deafMs = 5_000;
-/** All members are linked up to here; beyond, a bounded random graph carries gossip. */
-const fullMeshNodes = 30;
-const maxLinks = 8;
+/** How long the negotiation of a stream may take. */
+const negotiationMs = 4_000;
 const streamLimits = { maxInboundStreams: 1_000, maxOutboundStreams: 1_000 };
 
 export type NetworkOptions = {
@@ -47,6 +37,8 @@ export type NetworkOptions = {
   readonly addressOf: (node: NodeId) => string | undefined;
   /** Who is admitted by the agreed state, as far as this node knows it. */
   readonly members: ReadableCell<ReadonlySet<NodeId>>;
+  /** Who was a member and is one no more: its certificate counts for nothing. */
+  readonly removed?: ReadableCell<ReadonlySet<NodeId>>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -55,55 +47,83 @@ export type NetworkOptions = {
 /** Starts libp2p and links this node to the other members. */
 export async function startLibp2pNetwork(options: NetworkOptions): Promise<Libp2pNetwork> {
   const certified = new Set<string>();
+  const { identity, listen, members, removed } = options;
+  const isRemoved = (peer: string) => removed?.get().has(nodeId(peer)) ?? false;
   const isAdmitted = (peer: string) =>
-    certified.has(peer) || options.members.get().has(nodeId(peer));
-  const { identity, listen } = options;
-  const host = await createHost({ identity, listen, isAdmitted });
-  return new Libp2pNetwork(options, { host, certified, isAdmitted });
+    !isRemoved(peer) && (certified.has(peer) || members.get().has(nodeId(peer)));
+  const host = await createHost({ identity, listen, isAdmitted, isRemoved });
+  return new Libp2pNetwork(options, { host, certified, isAdmitted, isRemoved });
 }
 
-type Link = { failures: number; nextDialMs: number; isDialling: boolean };
-
-const helloSchema = z.object({ membership: z.string().max(2_048) });
-const helloAnswerSchema = helloSchema.extend({ wasKnown: z.boolean() });
+type Parts = {
+  readonly host: Host;
+  /** Who has shown a membership certificate. */
+  readonly certified: Set<string>;
+  readonly isAdmitted: (peer: string) => boolean;
+  readonly isRemoved: (peer: string) => boolean;
+};
 
 export class Libp2pNetwork implements PeerNetwork {
   readonly self: NodeId;
   readonly #options: NetworkOptions;
+  readonly #parts: Parts;
   readonly #host: Host;
-  readonly #certified: Set<string>;
-  readonly #isAdmitted: (peer: string) => boolean;
   readonly #connected = new Cell<ReadonlySet<NodeId>>(new Set());
-  readonly #links = new Map<NodeId, Link>();
   readonly #topics = new Map<string, Set<(from: NodeId, body: Uint8Array) => void>>();
   readonly #closing = new AbortController();
-  readonly #linking: Promise<void>;
-  readonly #openedAtMs = new WeakMap<Connection, number>();
+  readonly #watch: ConnectionWatch;
+  readonly #dialler: Dialler;
+  readonly #links: Links;
+  readonly #unsubscribe: readonly (() => void)[];
 
-  constructor(
-    options: NetworkOptions,
-    parts: {
-      readonly host: Host;
-      readonly certified: Set<string>;
-      readonly isAdmitted: (peer: string) => boolean;
-    },
-  ) {
+  constructor(options: NetworkOptions, parts: Parts) {
     this.self = options.identity.nodeId;
     this.#options = options;
+    this.#parts = parts;
     this.#host = parts.host;
-    this.#certified = parts.certified;
-    this.#isAdmitted = parts.isAdmitted;
-    const update = () => this.#updateConnected();
+    const { clock, random, logger, members, removed } = options;
+    const { signal } = this.#closing;
+    this.#watch = new ConnectionWatch({
+      isAdmitted: parts.isAdmitted,
+      admitting: admittingProtocols,
+      clock,
+      signal,
+    });
+    const update = () => this.#update();
     this.#host.addEventListener("peer:connect", update);
     this.#host.addEventListener("peer:disconnect", update);
-    this.#host.addEventListener("connection:open", ({ detail }) => this.#onOpen(detail));
+    this.#host.addEventListener("connection:open", ({ detail }) => this.#watch.opened(detail));
     this.#host.services.pubsub.addEventListener("message", ({ detail }) => {
       if (detail.type !== "signed") return;
       const listeners = this.#topics.get(detail.topic) ?? [];
       for (const listener of listeners) listener(nodeId(detail.from.toString()), detail.data);
     });
-    this.#serveHello();
-    this.#linking = this.#keepLinks();
+    this.#dialler = new Dialler({
+      ...options,
+      host: this.#host,
+      watch: this.#watch,
+      isRemoved: parts.isRemoved,
+      certify: (node) => this.certify(node),
+      signal,
+    });
+    this.#links = new Links({
+      others: () =>
+        [...members.get()].filter((node) => node !== this.self && !parts.isRemoved(node)),
+      isConnected: (node) => this.#connected.get().has(node),
+      dial: (node) => this.#dialler.dial(node),
+      onLook: () => {
+        this.#update();
+        this.#hangUpDeaf();
+      },
+      clock,
+      random,
+      logger,
+      signal,
+    });
+    this.#unsubscribe = [
+      members.subscribe(update),
+      removed?.subscribe(update) ?? (() => undefined),
+    ];
   }
 
   get connected(): ReadableCell<ReadonlySet<NodeId>> {
@@ -126,8 +146,8 @@ export class Libp2pNetwork implements PeerNetwork {
 
   /** Takes a machine for a member before the agreed state here says so: it has just been admitted. */
   certify(node: NodeId): void {
-    this.#certified.add(node);
-    this.#updateConnected();
+    this.#parts.certified.add(node);
+    this.#update();
   }
 
   async request(
@@ -158,15 +178,18 @@ export class Libp2pNetwork implements PeerNetwork {
     { signal }: { readonly signal: AbortSignal },
   ): Promise<PeerStream> {
     const connection = await this.#connectionTo(to, signal);
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(negotiationMs)]);
     try {
       const stream = await connection.newStream(protocol, {
-        signal: AbortSignal.any([signal, AbortSignal.timeout(dialTimeoutMs)]),
+        signal: bounded,
         negotiateFully: false,
         maxOutboundStreams: streamLimits.maxOutboundStreams,
       });
-      return new FramedStream(stream);
+      return new FramedStream(stream, to);
     } catch (error) {
-      throw unreachable(to, error);
+      throw bounded.aborted
+        ? interruption(bounded, to)
+        : streamFailure(error, { peer: to, protocol });
     }
   }
 
@@ -176,7 +199,7 @@ export class Libp2pNetwork implements PeerNetwork {
   ): void {
     this.#register(protocol, async (stream, from) => {
       try {
-        await handler(from, new FramedStream(stream));
+        await handler(from, new FramedStream(stream, from));
       } catch (error) {
         stream.abort(error instanceof Error ? error : new Error(messageOf(error)));
       }
@@ -184,11 +207,16 @@ export class Libp2pNetwork implements PeerNetwork {
   }
 
   async publish(topic: string, body: Uint8Array): Promise<void> {
-    if (body.length > maxPublishBytes) {
-      // A larger one would make receivers drop us from their router for good.
-      throw new NetworkError("too_large", `A message of ${body.length} bytes; 16 KiB is the most.`);
+    // A larger one would make receivers drop us from their router for good.
+    checkSize(body, { what: "message", maxBytes: maxMessageBytes });
+    this.#closing.signal.throwIfAborted();
+    try {
+      await this.#host.services.pubsub.publish(topic, body);
+    } catch (error) {
+      throw new NetworkError("unreachable", `Nothing was published: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
-    await this.#host.services.pubsub.publish(topic, body);
   }
 
   subscribe(topic: string, listener: (from: NodeId, body: Uint8Array) => void): void {
@@ -202,8 +230,8 @@ export class Libp2pNetwork implements PeerNetwork {
     pubsub.topicValidators.set(topic, (_, message) => {
       const isFine =
         message.type === "signed" &&
-        this.#isAdmitted(message.from.toString()) &&
-        message.data.length <= maxPublishBytes;
+        this.#parts.isAdmitted(message.from.toString()) &&
+        message.data.length <= maxMessageBytes;
       return isFine ? TopicValidatorResult.Accept : TopicValidatorResult.Ignore;
     });
     pubsub.subscribe(topic);
@@ -211,14 +239,16 @@ export class Libp2pNetwork implements PeerNetwork {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new NetworkError("unreachable", "This node is stopping."));
-    await this.#linking;
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    await this.#links.done;
     await this.#host.stop();
+    this.#update();
   }
 
   #register(protocol: string, serve: (stream: Stream, from: NodeId) => Promise<void>): void {
     const handler = async (stream: Stream, { remotePeer }: Connection): Promise<void> => {
       const peer = remotePeer.toString();
-      if (this.#isAdmitted(peer)) await serve(stream, nodeId(peer));
+      if (this.#parts.isAdmitted(peer)) await serve(stream, nodeId(peer));
       else stream.abort(new NetworkError("not_admitted", "Only members may speak this protocol."));
     };
     this.#host.handle(protocol, handler, streamLimits).catch((error: unknown) => {
@@ -226,158 +256,41 @@ export class Libp2pNetwork implements PeerNetwork {
     });
   }
 
-  #updateConnected(): void {
+  /** Brings `connected` up to date, and shows those out who have been removed. */
+  #update(): void {
     const peers = new Set<NodeId>();
-    for (const peer of this.#host.getPeers()) {
-      if (this.#isAdmitted(peer.toString())) peers.add(nodeId(peer.toString()));
+    for (const id of this.#host.getPeers()) {
+      const peer = id.toString();
+      if (this.#parts.isRemoved(peer)) this.#hangUp(peer);
+      else if (this.#parts.isAdmitted(peer)) peers.add(nodeId(peer));
     }
-    if (peers.symmetricDifference(this.#connected.get()).size > 0) this.#connected.set(peers);
-  }
-
-  #onOpen(connection: Connection): void {
-    this.#openedAtMs.set(connection, this.#options.clock.monotonic());
-    const peer = connection.remotePeer.toString();
-    if (this.#isAdmitted(peer)) return;
-    const check = () => {
-      if (!this.#isAdmitted(peer)) connection.abort(new Error("not admitted in time"));
-    };
-    const { clock } = this.#options;
-    clock.sleep(strangerMs, { signal: this.#closing.signal }).then(check, () => undefined);
-  }
-
-  #serveHello(): void {
-    const { credentials } = this.#options;
-    const handler = async (stream: Stream, { remotePeer }: Connection): Promise<void> => {
-      await answer(stream, async (body) => {
-        const peer = remotePeer.toString();
-        const wasKnown = this.#isAdmitted(peer);
-        this.#admitByCertificate(peer, helloSchema.parse(packr.unpack(body)).membership);
-        return packr.pack({ membership: credentials.membership, wasKnown });
-      });
-    };
-    this.#host.handle(helloProtocol, handler, streamLimits).catch(() => undefined);
-  }
-
-  /** @throws NetworkError `not_admitted` */
-  #admitByCertificate(peer: string, membership: string): void {
-    const { credentials } = this.#options;
-    if (verifyMembership(membership, credentials.clusterPublicKey) !== peer) {
-      throw new NetworkError("not_admitted", "The membership certificate is another node's.");
-    }
-    this.certify(nodeId(peer));
+    if (peers.symmetricDifference(this.#connected.get()).size === 0) return;
+    this.#connected.set(peers);
+    this.#links?.wake();
   }
 
   async #connectionTo(to: NodeId, signal: AbortSignal): Promise<Connection> {
-    const peer = peerIdFromString(to);
-    const open = this.#host.getConnections(peer).find(({ status }) => status === "open");
-    return open ?? (await this.#dial(to, signal));
-  }
-
-  async #dial(to: NodeId, signal: AbortSignal): Promise<Connection> {
-    const address = this.#options.addressOf(to);
-    if (address === undefined)
-      throw new NetworkError("unreachable", `No address of ${to} is known.`);
-    const bounded = AbortSignal.any([
-      signal,
-      this.#closing.signal,
-      AbortSignal.timeout(dialTimeoutMs),
-    ]);
-    try {
-      const connection = await this.#host.dial(peerAddress(address, to), { signal: bounded });
-      const wasKnown = await this.#greet(connection, bounded);
-      if (wasKnown) return connection;
-      // Its gossip has ignored what we said as strangers, and would go on to: begin anew.
-      await connection.close();
-      return await this.#host.dial(peerAddress(address, to), { signal: bounded });
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      throw unreachable(to, error);
-    }
-  }
-
-  /** Shows both sides' certificates; resolves with whether the other side knew us before. */
-  async #greet(connection: Connection, signal: AbortSignal): Promise<boolean> {
-    const { membership } = this.#options.credentials;
-    const reply = await ask(connection, helloProtocol, packr.pack({ membership }), signal);
-    const { membership: theirs, wasKnown } = helloAnswerSchema.parse(packr.unpack(reply));
-    this.#admitByCertificate(connection.remotePeer.toString(), theirs);
-    return wasKnown;
-  }
-
-  async #keepLinks(): Promise<void> {
-    const { clock } = this.#options;
-    const { signal } = this.#closing;
-    while (!signal.aborted) {
-      this.#updateConnected();
-      for (const node of this.#wantedLinks()) this.#linkTo(node);
-      this.#hangUpDeaf();
-      await clock.sleep(lookMs, { signal }).catch(() => undefined);
-    }
-  }
-
-  /** Whom to stay connected to: everybody in a small cluster, a bounded choice in a large one. */
-  #wantedLinks(): readonly NodeId[] {
-    const others = [...this.#options.members.get()].filter((node) => node !== this.self).sort();
-    if (others.length < fullMeshNodes) return others;
-    const connected = this.#connected.get();
-    const missing = maxLinks - others.filter((node) => connected.has(node)).length;
-    const unlinked = others.filter((node) => !connected.has(node));
-    const start = Math.floor(this.#options.random.next() * unlinked.length);
-    return [...unlinked, ...unlinked].slice(start, start + Math.max(0, missing));
-  }
-
-  #linkTo(node: NodeId): void {
-    if (this.#connected.get().has(node)) {
-      this.#links.delete(node);
-      return;
-    }
-    const { clock, random, logger } = this.#options;
-    const link = this.#links.get(node) ?? { failures: 0, nextDialMs: 0, isDialling: false };
-    this.#links.set(node, link);
-    if (link.isDialling || clock.monotonic() < link.nextDialMs) return;
-    link.isDialling = true;
-    this.#dial(node, this.#closing.signal)
-      .then(
-        () => {
-          link.failures = 0;
-          this.#updateConnected();
-        },
-        (error: unknown) => {
-          link.failures += 1;
-          const backoffMs = Math.min(redialMinMs * 2 ** link.failures, redialMaxMs);
-          link.nextDialMs = clock.monotonic() + backoffMs * (0.5 + random.next());
-          logger.debug({ peer: node, error: messageOf(error) }, "peer not reached");
-        },
-      )
-      .finally(() => {
-        link.isDialling = false;
-      });
+    if (signal.aborted) throw interruption(signal, to);
+    const dialling = this.#dialler.underWayTo(to);
+    if (dialling !== undefined) return await orInterrupted(dialling, { signal, peer: to });
+    const open = this.#host
+      .getConnections()
+      .find(({ status, remotePeer }) => status === "open" && remotePeer.toString() === to);
+    if (open !== undefined && this.#parts.isAdmitted(to)) return open;
+    return await orInterrupted(this.#dialler.dial(to), { signal, peer: to });
   }
 
   /** A peer that gossip dropped (an oversized message, say) stays dropped until it is dialled anew. */
   #hangUpDeaf(): void {
-    const heard = new Set(this.#host.services.pubsub.getPeers().map((peer) => peer.toString()));
-    const nowMs = this.#options.clock.monotonic();
-    for (const connection of this.#host.getConnections()) {
-      const { remotePeer } = connection;
-      const age = nowMs - (this.#openedAtMs.get(connection) ?? nowMs);
-      if (age < deafMs || heard.has(remotePeer.toString())) continue;
-      this.#options.logger.debug(
-        { peer: remotePeer.toString() },
-        "peer deaf to gossip, redialling",
-      );
-      this.#hangUp(remotePeer);
+    const connections = this.#host.getConnections();
+    for (const { remotePeer } of this.#watch.deaf(connections, this.#host.services.pubsub)) {
+      const peer = remotePeer.toString();
+      this.#options.logger.debug({ peer }, "peer deaf to gossip, redialling");
+      this.#hangUp(peer);
     }
   }
 
-  #hangUp(peer: PeerId): void {
-    this.#host.hangUp(peer).catch(() => undefined);
+  #hangUp(peer: string): void {
+    this.#host.hangUp(peerIdFromString(peer)).catch(() => undefined);
   }
-}
-
-function unreachable(node: NodeId, error: unknown): NetworkError {
-  if (error instanceof NetworkError) return error;
-  return new NetworkError("unreachable", `Node ${node} cannot be reached: ${messageOf(error)}`, {
-    cause: error,
-  });
 }

@@ -1,0 +1,116 @@
+import type { Connection, Stream } from "@libp2p/interface";
+import { peerIdFromString } from "@libp2p/peer-id";
+import { Packr } from "msgpackr";
+import { z } from "zod";
+import { type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
+import { NetworkError } from "../errors.ts";
+import type { ConnectionWatch } from "./connection-watch.ts";
+import { type Credentials, verifyMembership } from "./credentials.ts";
+import { answer, ask } from "./exchange.ts";
+import type { Host } from "./host.ts";
+import { peerAddress } from "./peer-address.ts";
+import { helloProtocol, strangerLimits } from "./strangers.ts";
+
+const packr = new Packr({ useRecords: false });
+
+const dialTimeoutMs = 4_000;
+
+const helloSchema = z.object({ membership: z.string().max(2_048) });
+const helloAnswerSchema = helloSchema.extend({ wasKnown: z.boolean() });
+
+export type DiallerOptions = {
+  readonly host: Host;
+  readonly watch: ConnectionWatch;
+  readonly credentials: Credentials;
+  readonly addressOf: (node: NodeId) => string | undefined;
+  readonly isRemoved: (peer: string) => boolean;
+  /** Told of every peer that has shown a certificate of this cluster. */
+  readonly certify: (node: NodeId) => void;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+};
+
+/** Opens connections to members. Both sides show their certificates before anything else. */
+export class Dialler {
+  readonly #options: DiallerOptions;
+  readonly #underWay = new Map<NodeId, Promise<Connection>>();
+
+  constructor(options: DiallerOptions) {
+    this.#options = options;
+    const { host, logger } = options;
+    const handler = (stream: Stream, connection: Connection): Promise<void> =>
+      answer(stream, (body) => this.#hello(connection, body), strangerLimits);
+    host.handle(helloProtocol, handler).catch((error: unknown) => {
+      logger.error({ error: messageOf(error) }, "hello protocol not registered");
+    });
+  }
+
+  underWayTo(node: NodeId): Promise<Connection> | undefined {
+    return this.#underWay.get(node);
+  }
+
+  /**
+   * A new connection. All who want one to the same peer at once share one attempt.
+   * @throws NetworkError `unreachable`, `not_admitted`
+   */
+  dial(node: NodeId): Promise<Connection> {
+    const underWay = this.#underWay.get(node);
+    if (underWay !== undefined) return underWay;
+    const dial = this.#dialAnew(node).finally(() => this.#underWay.delete(node));
+    this.#underWay.set(node, dial);
+    return dial;
+  }
+
+  async #dialAnew(node: NodeId): Promise<Connection> {
+    const { host, watch, addressOf, signal: closing } = this.#options;
+    const address = addressOf(node);
+    if (address === undefined) {
+      throw new NetworkError("unreachable", `No address of node ${node} is known.`);
+    }
+    const signal = AbortSignal.any([closing, AbortSignal.timeout(dialTimeoutMs)]);
+    try {
+      const target = peerAddress(address, node);
+      const connection = await host.dial(target, { signal });
+      const wasKnown = await this.#greet(connection, signal);
+      if (wasKnown && watch.wasKnown(connection)) return connection;
+      // Gossip left a stranger's connection out, on one side or both: begin anew as members.
+      await host.hangUp(peerIdFromString(node), { signal });
+      return await host.dial(target, { signal });
+    } catch (error) {
+      if (error instanceof NetworkError) throw error;
+      throw new NetworkError("unreachable", `Node ${node} cannot be reached: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Shows both sides' certificates; resolves with whether the other side knew us before. */
+  async #greet(connection: Connection, signal: AbortSignal): Promise<boolean> {
+    const { membership } = this.#options.credentials;
+    const reply = await ask(connection, helloProtocol, packr.pack({ membership }), signal);
+    const { membership: theirs, wasKnown } = helloAnswerSchema.parse(packr.unpack(reply));
+    this.#admit(connection.remotePeer.toString(), theirs);
+    return wasKnown;
+  }
+
+  async #hello(connection: Connection, body: Uint8Array): Promise<Uint8Array> {
+    const { membership } = helloSchema.parse(packr.unpack(body));
+    this.#admit(connection.remotePeer.toString(), membership);
+    return packr.pack({
+      membership: this.#options.credentials.membership,
+      wasKnown: this.#options.watch.wasKnown(connection),
+    });
+  }
+
+  /** @throws NetworkError `not_admitted` */
+  #admit(peer: string, membership: string): void {
+    const { credentials, isRemoved, certify } = this.#options;
+    if (verifyMembership(membership, credentials.clusterPublicKey) !== peer) {
+      throw new NetworkError("not_admitted", "The membership certificate is another node's.");
+    }
+    if (isRemoved(peer)) {
+      throw new NetworkError("not_admitted", `Node ${peer} was removed from the cluster.`);
+    }
+    certify(nodeId(peer));
+  }
+}

@@ -1,0 +1,397 @@
+import net from "node:net";
+import tls from "node:tls";
+import { pack, unpack } from "msgpackr";
+import type { Test } from "tap";
+import t from "tap";
+import {
+  Cell,
+  CodedError,
+  type NodeId,
+  seededRandom,
+  silentLogger,
+  whenCell,
+} from "../../src/kernel/index.ts";
+import { systemClock } from "../../src/kernel/io/system.ts";
+import { encodeToken, type PeerNetwork } from "../../src/network/index.ts";
+import {
+  type Credentials,
+  caFingerprint,
+  createCluster,
+  renewed,
+  verifyMembership,
+} from "../../src/network/io/credentials.ts";
+import { answer, ask } from "../../src/network/io/exchange.ts";
+import { createHost } from "../../src/network/io/host.ts";
+import type { Identity } from "../../src/network/io/identity.ts";
+import { type Admission, handleJoin, joinCluster } from "../../src/network/io/join.ts";
+import { startLibp2pNetwork } from "../../src/network/io/libp2p-network.ts";
+import { peerAddress } from "../../src/network/io/peer-address.ts";
+import { namesNode } from "../../src/proxy/index.ts";
+import { memberOf, newIdentity } from "./real-nodes.ts";
+
+const never = new AbortController().signal;
+const soon = () => AbortSignal.timeout(20_000);
+const secret = "the-secret-of-the-token";
+const dayMs = 86_400_000;
+
+/** One node with its own idea of who is a member. */
+async function startNode(
+  t: Test,
+  { identity, credentials }: { readonly identity: Identity; readonly credentials: Credentials },
+) {
+  const members = new Cell<ReadonlySet<NodeId>>(new Set());
+  const removed = new Cell<ReadonlySet<NodeId>>(new Set());
+  const addresses = new Map<NodeId, string>();
+  const network = await startLibp2pNetwork({
+    identity,
+    credentials,
+    listen: { host: "127.0.0.1", port: 0 },
+    addressOf: (node) => addresses.get(node),
+    members,
+    removed,
+    clock: systemClock,
+    random: seededRandom(3),
+    logger: silentLogger,
+  });
+  t.teardown(() => network[Symbol.asyncDispose]());
+  const know = (other: { readonly network: PeerNetwork; readonly address: string }) => {
+    addresses.set(other.network.self, other.address);
+    members.set(new Set([...members.get(), other.network.self]));
+  };
+  const address = `127.0.0.1:${network.listenPort}`;
+  return { network, members, removed, addresses, address, identity, know };
+}
+
+async function startSeed(t: Test) {
+  const identity = await newIdentity(t);
+  const self = identity.nodeId;
+  const credentials = await createCluster({ clusterId: "c1", self, nowMs: Date.now() });
+  const seed = await startNode(t, { identity, credentials });
+  const admissions: Admission[] = [];
+  handleJoin(seed.network, {
+    credentials,
+    now: Date.now,
+    admit: async (admission) => {
+      admissions.push(admission);
+      if (admission.tokenId === "e0") throw new CodedError("token_invalid", "The token expired.");
+      if (admission.tokenId === "f0") throw new CodedError("no_quorum", "Nobody leads.");
+      if (admission.secret !== secret) throw new CodedError("token_invalid", "Wrong secret.");
+      return [{ nodeId: self, address: seed.address }];
+    },
+  });
+  return { ...seed, credentials, admissions };
+}
+
+/** Two nodes of one cluster that know nothing of each other yet. */
+async function startTwo(t: Test) {
+  const seed = await startSeed(t);
+  const identity = await newIdentity(t);
+  const credentials = await memberOf(seed.credentials, identity.nodeId);
+  return { seed, other: await startNode(t, { identity, credentials }) };
+}
+
+function tokenFor(credentials: Credentials, overrides: Partial<Parameters<typeof encodeToken>[0]>) {
+  return encodeToken({
+    clusterId: credentials.clusterId,
+    role: "node",
+    tokenId: "ab",
+    secret,
+    clusterPublicKey: credentials.clusterPublicKey,
+    caFingerprint: caFingerprint(credentials.caPem),
+    expiresAtMs: 4e12,
+    ...overrides,
+  });
+}
+
+async function joinWith(
+  t: Test,
+  options: { readonly seeds: readonly string[]; readonly token: string },
+) {
+  const identity = await newIdentity(t);
+  const joined = await joinCluster({
+    ...options,
+    identity,
+    name: "joiner",
+    advertise: undefined,
+    port: 7946,
+    labels: { zone: "a" },
+    signal: never,
+  });
+  return { ...joined, identity };
+}
+
+t.test("who joins gets a certificate for its own key, from the token's cluster", async (t) => {
+  const seed = await startSeed(t);
+  const token = tokenFor(seed.credentials, {});
+  const silent = net.createServer();
+  silent.listen(0, "127.0.0.1");
+  await new Promise((resolve) => silent.once("listening", resolve));
+  silent.close();
+  const { credentials, identity, address } = await joinWith(t, {
+    seeds: ["127.0.0.1:1", "no address", seed.address],
+    token,
+  });
+  t.equal(address, "127.0.0.1:7946", "where the seed sees it");
+  t.match(seed.admissions, [
+    { nodeId: identity.nodeId, name: "joiner", address, labels: { zone: "a" }, tokenId: "ab" },
+  ]);
+  const { membership, clusterPublicKey } = credentials;
+  t.equal(verifyMembership(membership, clusterPublicKey), identity.nodeId);
+  t.same(credentials.seeds, [{ nodeId: seed.identity.nodeId, address: seed.address }]);
+
+  const server = tls.createServer({
+    key: credentials.tlsKeyPem,
+    cert: credentials.tlsCertificatePem,
+    ca: credentials.caPem,
+    requestCert: true,
+    minVersion: "TLSv1.3",
+  });
+  server.listen(0, "127.0.0.1");
+  t.teardown(() => server.close());
+  await new Promise((resolve) => server.once("listening", resolve));
+  const listening = server.address();
+  if (listening === null || typeof listening === "string") throw new Error("no port");
+  const asked = new Promise<tls.TLSSocket>((resolve) => server.once("secureConnection", resolve));
+  const socket = tls.connect({
+    host: "127.0.0.1",
+    port: listening.port,
+    key: seed.credentials.tlsKeyPem,
+    cert: seed.credentials.tlsCertificatePem,
+    ca: seed.credentials.caPem,
+    checkServerIdentity: () => undefined,
+  });
+  await new Promise((resolve, reject) => {
+    socket.once("secureConnect", resolve);
+    socket.once("error", reject);
+  });
+  t.ok(namesNode(socket.getPeerCertificate(), identity.nodeId));
+  t.notOk(namesNode(socket.getPeerCertificate(), seed.identity.nodeId));
+  t.ok(namesNode((await asked).getPeerCertificate(), seed.identity.nodeId));
+  socket.destroy();
+});
+
+t.test("who may not join is refused, and learns why", async (t) => {
+  const seed = await startSeed(t);
+  const other = await startSeed(t);
+  const cases: readonly (readonly [
+    name: string,
+    overrides: Parameters<typeof tokenFor>[1],
+    refusal: Record<string, unknown>,
+  ])[] = [
+    [
+      "a wrong secret",
+      { secret: "another-secret-altogether" },
+      { code: "bad_token", message: /Wrong secret/ },
+    ],
+    ["an expired token", { tokenId: "e0" }, { code: "bad_token", message: /expired/ }],
+    ["no quorum", { tokenId: "f0" }, { code: "unreachable", message: /Nobody leads/ }],
+    ["a client's token", { role: "admin" }, { code: "bad_token" }],
+    [
+      "an altered CA pin",
+      { caFingerprint: "0".repeat(64) },
+      { code: "not_admitted", message: /CA/ },
+    ],
+  ];
+  for (const [name, overrides, refusal] of cases) {
+    const token = tokenFor(seed.credentials, overrides);
+    const joining = joinWith(t, { seeds: [seed.address], token });
+    t.match(await joining.catch((error: unknown) => error), refusal, name);
+  }
+  const before = other.admissions.length;
+  await t.rejects(
+    joinWith(t, { seeds: [other.address], token: tokenFor(seed.credentials, {}) }),
+    { code: "not_admitted", message: /not a member of the cluster/ },
+    "another cluster's seed",
+  );
+  t.equal(other.admissions.length, before, "which was not told the secret");
+  await t.rejects(
+    joinWith(t, { seeds: ["127.0.0.1:1", "127.0.0.1:2"], token: tokenFor(seed.credentials, {}) }),
+    { code: "unreachable", message: /127\.0\.0\.1:1 .*127\.0\.0\.1:2 / },
+    "nobody answers",
+  );
+});
+
+t.test("who shows another node's certificate is not told the secret", async (t) => {
+  const seed = await startSeed(t);
+  const impostor = await createHost({
+    identity: await newIdentity(t),
+    listen: { host: "127.0.0.1", port: 0 },
+    isAdmitted: () => true,
+    isRemoved: () => false,
+  });
+  t.teardown(() => impostor.stop());
+  const asked: unknown[] = [];
+  await impostor.handle("/skein/join/1", (stream) =>
+    answer(stream, async (body) => {
+      asked.push(unpack(body));
+      return pack({ membership: seed.credentials.membership });
+    }),
+  );
+  const [address] = impostor.getMultiaddrs();
+  const port = /tcp\/(\d+)/.exec(String(address))?.[1];
+  const token = tokenFor(seed.credentials, {});
+  await t.rejects(joinWith(t, { seeds: [`127.0.0.1:${port}`], token }), { code: "not_admitted" });
+  t.same(asked, [{ kind: "who_are_you" }]);
+});
+
+t.test("a stranger is shown nothing, and the door in time", async (t) => {
+  const seed = await startSeed(t);
+  seed.network.handle("/secret/1", async () => new Uint8Array([1]));
+  let isHeard = false;
+  seed.network.subscribe("news", () => {
+    isHeard = true;
+  });
+  const identity = await newIdentity(t);
+  const host = await createHost({
+    identity,
+    listen: undefined,
+    isAdmitted: () => true,
+    isRemoved: () => false,
+  });
+  t.teardown(() => host.stop());
+  const overheard: string[] = [];
+  host.services.pubsub.addEventListener("message", ({ detail }) => overheard.push(detail.topic));
+  host.services.pubsub.subscribe("news");
+  const connection = await host.dial(peerAddress(seed.address), { signal: soon() });
+  const closed = new Promise((resolve) => connection.addEventListener("close", resolve));
+  const startedAt = performance.now();
+  await t.rejects(ask(connection, "/secret/1", new Uint8Array(), soon()), { code: "unreachable" });
+  await t.rejects(ask(connection, "/skein/join/1", new Uint8Array(20_000), soon()));
+  await t.rejects(ask(connection, "/skein/hello/1", new Uint8Array([0xc1]), soon()), {
+    code: "refused",
+  });
+  const gossiping = setInterval(() => {
+    host.services.pubsub.publish("news", new Uint8Array([1])).catch(() => undefined);
+    seed.network.publish("news", new Uint8Array([2])).catch(() => undefined);
+  }, 50);
+  await closed;
+  clearInterval(gossiping);
+  const afterMs = performance.now() - startedAt;
+  t.ok(afterMs > 2_000 && afterMs < 6_000, `closed after ${Math.round(afterMs)} ms`);
+  t.equal(isHeard, false);
+  t.same(overheard, []);
+  t.equal(seed.network.connected.get().size, 0);
+});
+
+t.test("a certificate is enough where the agreed state does not say yet", async (t) => {
+  const { seed, other } = await startTwo(t);
+  seed.network.handle("/t/1", async (_, body) => body);
+  const startedAt = performance.now();
+  other.know(seed);
+  await whenCell(seed.network.connected, (peers) => peers.size === 1, { signal: soon() });
+  await whenCell(other.network.connected, (peers) => peers.size === 1, { signal: soon() });
+  await other.network.request(seed.network.self, "/t/1", new Uint8Array(), { signal: soon() });
+  const heard = [seed, other].map(({ network }) => {
+    const { promise, resolve } = Promise.withResolvers<NodeId>();
+    network.subscribe("news", resolve);
+    return promise;
+  });
+  const again = setInterval(() => {
+    for (const { network } of [seed, other]) {
+      network.publish("news", new Uint8Array()).catch((error) => t.error(error));
+    }
+  }, 50);
+  t.same(await Promise.all(heard), [other.network.self, seed.network.self], "gossip both ways");
+  clearInterval(again);
+  t.ok(performance.now() - startedAt < 4_500, "before the look for deaf peers has to mend it");
+});
+
+t.test("a removed node's certificate counts for nothing", async (t) => {
+  const { seed, other } = await startTwo(t);
+  other.know(seed);
+  seed.know(other);
+  for (const { network } of [seed, other]) {
+    await whenCell(network.connected, (peers) => peers.size === 1, { signal: soon() });
+  }
+  seed.network.handle("/t/1", async (_, body) => body);
+  seed.removed.set(new Set([other.network.self]));
+  seed.members.set(new Set());
+  await whenCell(seed.network.connected, (peers) => peers.size === 0, { signal: soon() });
+  await whenCell(other.network.connected, (peers) => peers.size === 0, { signal: soon() });
+  await t.rejects(
+    other.network.request(seed.network.self, "/t/1", new Uint8Array(), { signal: soon() }),
+    { code: "unreachable" },
+  );
+  t.equal(seed.network.connected.get().size, 0);
+});
+
+t.test("what a node says that is no member is not heard through a member either", async (t) => {
+  const { seed, other } = await startTwo(t);
+  const identity = await newIdentity(t);
+  const foreign = await createCluster({
+    clusterId: "c1",
+    self: identity.nodeId,
+    nowMs: Date.now(),
+  });
+  const forger = await startNode(t, { identity, credentials: foreign });
+  other.know(seed);
+  // The relaying member was talked into taking the forger for one.
+  other.network.certify(forger.network.self);
+  forger.network.certify(other.network.self);
+  const { host } = forger.network;
+  await host.dial(peerAddress(other.address), { signal: soon() });
+  await whenCell(seed.network.connected, (peers) => peers.size === 1, { signal: soon() });
+  const authors = new Set<NodeId>();
+  const relayed = Promise.withResolvers<void>();
+  const heard = Promise.withResolvers<void>();
+  other.network.subscribe("news", () => relayed.resolve());
+  seed.network.subscribe("news", (from) => {
+    authors.add(from);
+    heard.resolve();
+  });
+  forger.network.subscribe("news", () => undefined);
+  const again = setInterval(() => {
+    forger.network.publish("news", new Uint8Array([1])).catch((error) => t.error(error));
+  }, 20);
+  await relayed.promise;
+  const honest = setInterval(() => {
+    other.network.publish("news", new Uint8Array([2])).catch((error) => t.error(error));
+  }, 100);
+  await heard.promise;
+  clearInterval(again);
+  clearInterval(honest);
+  t.same([...authors], [other.network.self]);
+});
+
+t.test("a peer that gossip has dropped is dialled anew", async (t) => {
+  const { seed, other } = await startTwo(t);
+  other.know(seed);
+  seed.know(other);
+  let isHeard = Promise.withResolvers<void>();
+  seed.network.subscribe("news", () => isHeard.resolve());
+  other.network.subscribe("news", () => undefined);
+  const again = setInterval(() => {
+    other.network.publish("news", new Uint8Array(3)).catch((error) => t.error(error));
+  }, 100);
+  t.teardown(() => clearInterval(again));
+  await isHeard.promise;
+  // Round the limit of publish(): receivers drop the author for good.
+  const { pubsub } = other.network.host.services;
+  await pubsub.publish("news", new Uint8Array(400 * 2 ** 10));
+  while (seed.network.host.services.pubsub.getPeers().length > 0) {
+    await systemClock.sleep(20, { signal: soon() });
+  }
+  isHeard = Promise.withResolvers<void>();
+  const droppedAt = performance.now();
+  await isHeard.promise;
+  t.ok(performance.now() - droppedAt < 10_000);
+  t.ok(seed.network.connected.get().has(other.network.self));
+});
+
+t.test("a node certificate is renewed in its last third", async (t) => {
+  const { nodeId: self } = await newIdentity(t);
+  const nowMs = Date.now();
+  const credentials = await createCluster({ clusterId: "c1", self, nowMs });
+  t.equal(await renewed(credentials, { self, nowMs: nowMs + 200 * dayMs }), credentials);
+  const fresh = await renewed(credentials, { self, nowMs: nowMs + 300 * dayMs });
+  t.not(fresh.tlsCertificatePem, credentials.tlsCertificatePem);
+  t.equal(fresh.tlsKeyPem, credentials.tlsKeyPem);
+  t.equal(verifyMembership(fresh.membership, credentials.clusterPublicKey), self);
+  const foreign = await createCluster({ clusterId: "c1", self, nowMs });
+  t.throws(() => verifyMembership(fresh.membership, foreign.clusterPublicKey), {
+    code: "not_admitted",
+  });
+  t.throws(() => verifyMembership("nonsense", credentials.clusterPublicKey), {
+    code: "not_admitted",
+  });
+});
