@@ -391,19 +391,21 @@ class RunningGossip implements Gossip {
         return known?.status === status && known.sinceMs === sinceMs;
       });
     if (!isSame) {
-      this.#logChanges(before, members);
+      this.#onChanges(before, members);
       this.#members.set(members);
     }
     this.#records.set(this.#recordTable.records);
   }
 
-  #logChanges(
+  #onChanges(
     before: ReadonlyMap<NodeId, KnownMember>,
     after: ReadonlyMap<NodeId, KnownMember>,
   ): void {
     for (const [member, { status }] of after) {
       const was = before.get(member)?.status;
-      if (was !== status) this.#options.logger.info({ member, status, was }, "member changed");
+      if (was === status) continue;
+      this.#options.logger.info({ member, status, was }, "member changed");
+      if (status === "suspect" && was === "alive") this.#options.network.drop(member);
     }
   }
 }

@@ -67,6 +67,11 @@ class Hub {
     this.#refresh();
   }
 
+  /** Breaks what is open between two nodes; they may begin anew at once. */
+  drop(a: NodeId, b: NodeId): void {
+    this.#failTraffic((between) => between.has(a) && between.has(b));
+  }
+
   heal(a: NodeId, b: NodeId): void {
     this.#cuts.delete(linkName(a, b));
     this.#refresh();
@@ -140,6 +145,10 @@ class MemoryNode implements PeerNetwork {
   constructor(self: NodeId, hub: Hub) {
     this.self = self;
     this.#hub = hub;
+  }
+
+  drop(peer: NodeId): void {
+    this.#hub.drop(this.self, peer);
   }
 
   handle(protocol: string, handler: Handler): void {

@@ -8,6 +8,11 @@ export interface PeerNetwork extends AsyncDisposable {
   readonly self: NodeId;
   /** Members with an open connection, this node not included. */
   readonly connected: ReadableCell<ReadonlySet<NodeId>>;
+  /**
+   * Breaks what is open to a peer that does not answer, and begins anew. After a power loss
+   * the old connection would look open for minutes, and swallow what is sent.
+   */
+  drop(peer: NodeId): void;
 
   /**
    * One answer to one request, each at most 1 MiB.

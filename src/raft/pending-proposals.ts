@@ -176,7 +176,7 @@ export class PendingProposals {
 export function noQuorum(why: string): RaftError {
   return new RaftError(
     "no_quorum",
-    `The cluster cannot agree at present: ${why}. Check that a majority of the voters is up and reachable.`,
+    `No quorum, so the cluster cannot decide now: ${why}. What runs goes on. Check that a majority of the voters is up and reachable.`,
   );
 }
 

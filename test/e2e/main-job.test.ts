@@ -252,7 +252,10 @@ services:
     const from = performance.now();
     let status = -1;
     while (status !== 0 && performance.now() - from < 20_000) {
-      ({ status } = await machines.skein(other, "scale", "--detach", "web=4"));
+      const tried = await machines.skein(other, "scale", "--detach", "web=4");
+      ({ status } = tried);
+      const atMs = Math.round(performance.now() - from);
+      t.comment(`${atMs} ms: exit ${status} ${tried.stderr.trim()}`);
     }
     const tookMs = performance.now() - from;
     t.comment(`accepted after ${Math.round(tookMs)} ms`);

@@ -290,6 +290,14 @@ export class Libp2pNetwork implements PeerNetwork {
     }
   }
 
+  drop(peer: NodeId): void {
+    const reason = new NetworkError("unreachable", "The peer does not answer.");
+    for (const connection of this.#host.getConnections(peerIdFromString(peer))) {
+      // Not closed in good order: that would wait for the peer.
+      connection.abort(reason);
+    }
+  }
+
   #hangUp(peer: string): void {
     this.#host.hangUp(peerIdFromString(peer)).catch(() => undefined);
   }
