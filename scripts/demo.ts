@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -120,12 +120,21 @@ async function killOneReplica(): Promise<void> {
   const victim = before[0];
   if (victim?.containerId == null) throw new Error("no replica to kill");
   if (runtime === "docker") await capture("docker", ["rm", "-f", victim.containerId]);
-  else await capture("pkill", ["-9", "-f", `${directory}/hello-1/app.cjs`]);
+  else await killOneProcess(`${directory}/hello-1/app.cjs`);
   const old = new Set(before.map((task) => task.containerId));
   await until("the killed replica replaced", async () => {
     const now = await runningTasks();
     return now.length === 5 && now.some((task) => !old.has(task.containerId));
   });
+}
+
+/** The first process that runs this script itself, not the shell that watches over it. */
+async function killOneProcess(script: string): Promise<void> {
+  const { stdout } = await capture("pgrep", ["-f", script]);
+  const pids = stdout.split("\n").filter((pid) => pid !== "");
+  const pid = pids.find((each) => readlinkSync(`/proc/${each}/exe`).endsWith("node"));
+  if (pid === undefined) throw new Error("no replica to kill");
+  process.kill(Number(pid), "SIGKILL");
 }
 
 async function main(): Promise<void> {

@@ -3,9 +3,9 @@
  * the typed client. Every tool uses it; there is no other way in.
  */
 export { ApiClient, type ApiTransport } from "./client.ts";
-export { type Handlers, type RouteName, routes } from "./contract.ts";
+export type { Handlers, RouteName } from "./contract.ts";
 export { type ApiBackend, makeHandlers } from "./handlers.ts";
-export { ApiError, type ProblemCode, problemStatus } from "./problem.ts";
+export type { ProblemCode } from "./problem.ts";
 export type {
   AppliedChanges,
   Change,

@@ -1,12 +1,10 @@
 /** Routing: agreed and observed facts become a route table; the proxy process acts on it. */
 export type { PortProblem, ProxyConfiguration, ProxyStats, TableAck } from "./control-protocol.ts";
-export { ProxyError } from "./errors.ts";
 export { type NamedCertificate, namesNode, nodeUri } from "./node-name.ts";
 export { planRoutes, type RoutingFacts } from "./plan-routes.ts";
 export {
   type Backend,
   type Endpoint,
-  emptyRouteTable,
   type HostRoute,
   type PublishedPort,
   type RoutePlan,

@@ -15,7 +15,7 @@ export type {
 export { MemoryLogStorage } from "./memory-log-storage.ts";
 export type { Message } from "./message.ts";
 export { createPeerTransport, type PeerTransport } from "./peer-transport.ts";
-export { defaultMaxVoters, planVoters, type VoterCandidate } from "./plan-voters.ts";
+export { planVoters, type VoterCandidate } from "./plan-voters.ts";
 export { type MemberProgress, Raft, type RaftOptions } from "./raft.ts";
 export { RaftError, type RaftErrorCode } from "./raft-error.ts";
 export { startRaft } from "./raft-runner.ts";

@@ -8,7 +8,7 @@ export type {
   LogOptions,
   RuntimeInfo,
 } from "./container-runtime.ts";
-export { RuntimeError, type RuntimeErrorCode } from "./errors.ts";
+export type { RuntimeErrorCode } from "./errors.ts";
 export {
   MemoryMachine,
   type MemoryMachineOptions,

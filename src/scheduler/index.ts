@@ -3,8 +3,8 @@
  * Pure and without memory; only the leader acts on it. Also says why a replica is pending.
  */
 export type { Explanations, Pending, Refusal, RefusalCode } from "./explain.ts";
-export { defaultSchedulerSettings, type SchedulerSettings } from "./facts.ts";
-export { type Plan, type PlanInput, plan } from "./plan.ts";
+export type { SchedulerSettings } from "./facts.ts";
+export type { Plan, PlanInput } from "./plan.ts";
 export {
   type SchedulerLoop,
   type SchedulerLoopOptions,

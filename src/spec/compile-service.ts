@@ -147,7 +147,9 @@ function compileImage(
     return "";
   }
   if (image === undefined) return "";
-  if (image.length > maxImageLength || !imageReference.test(image)) {
+  // The process runtime runs programs and directories of the machine, named by their path.
+  const isPath = image.startsWith("/") && image.length <= maxImageLength;
+  if (!isPath && (image.length > maxImageLength || !imageReference.test(image))) {
     section.reject("image", "the name of an image such as `example/web:1.2`", imageHint(image));
   }
   return image;

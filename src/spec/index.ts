@@ -19,4 +19,4 @@ export type {
   ServiceSpec,
   TaskTemplate,
 } from "./service-spec.ts";
-export { serviceSpecSchema, taskTemplateSchema } from "./service-spec.ts";
+export { serviceSpecSchema } from "./service-spec.ts";

@@ -23,7 +23,11 @@ export const appProtocols = ["auto", "http", "tcp"] as const;
 export const mountKinds = ["bind", "volume", "tmpfs"] as const;
 
 const supportedServiceKeys: SectionRules = {
-  image: supported(text, "example/web:2", "The image to run. Required."),
+  image: supported(
+    text,
+    "example/web:2",
+    "The image to run. Required. With the process runtime: a command or an absolute path of the machine.",
+  ),
   command: supported(
     command,
     '["serve", "--verbose"]',

@@ -51,6 +51,7 @@ class Peers {
     return {
       self,
       connected: new Cell<ReadonlySet<NodeId>>(new Set()),
+      drop: () => undefined,
       request: async (_to, _protocol, body) => body,
       handle: () => undefined,
       openStream: async (to) => {
