@@ -7,7 +7,7 @@ const paths = process.argv.slice(2);
 const status = await run("tap", [
   "--jobs=1",
   "--timeout=600",
-  ...(paths.length === 0 ? ["test/e2e"] : paths),
+  ...(paths.length === 0 ? ["test/e2e/*.test.ts"] : paths),
 ]);
 await stopTools();
 process.exit(status);

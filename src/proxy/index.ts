@@ -2,11 +2,11 @@
 export type { PortProblem, ProxyConfiguration, ProxyStats, TableAck } from "./control-protocol.ts";
 export { type NamedCertificate, namesNode, nodeUri } from "./node-name.ts";
 export { planRoutes, type RoutingFacts } from "./plan-routes.ts";
-export {
-  type Backend,
-  type Endpoint,
-  type HostRoute,
-  type PublishedPort,
-  type RoutePlan,
-  type RouteTable,
+export type {
+  Backend,
+  Endpoint,
+  HostRoute,
+  PublishedPort,
+  RoutePlan,
+  RouteTable,
 } from "./route-table.ts";

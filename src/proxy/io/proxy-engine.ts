@@ -21,6 +21,9 @@ import { ConnectionLimit, type ServeSocket } from "./tcp-listener.ts";
 import { RelayedConnection } from "./tcp-relay.ts";
 import { endpointKey, UpstreamEndpoint } from "./upstream-endpoint.ts";
 
+/** Divided by the number of endpoints when it is used. */
+const cursorRange = 1 << 20;
+
 export type ProxyEngineOptions = {
   readonly random: Random;
   /** Whether a daemon is there to take connections to it. */
@@ -148,7 +151,8 @@ export class ProxyEngine implements AsyncDisposable {
       return kept;
     });
     const known = backendsBefore.get(key);
-    const start = randomBelow(this.#options.random, Math.max(1, endpoints.length));
+    // Over a wide range: a backend begins with one endpoint or none, and gets others later.
+    const start = randomBelow(this.#options.random, cursorRange);
     const balancer = known?.balancer ?? new Balancer(endpoints, start);
     balancer.replace(endpoints);
     const live = { service: backend.service, balancer };
