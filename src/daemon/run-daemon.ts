@@ -1,5 +1,5 @@
-import pino from "pino";
-import { codeOf, type Logger, messageOf } from "../kernel/index.ts";
+import { codeOf, messageOf } from "../kernel/index.ts";
+import { makeLogger } from "./log-output.ts";
 import type { Settings } from "./settings.ts";
 import { startDaemon } from "./start-daemon.ts";
 
@@ -11,10 +11,11 @@ const stopTimeoutMs = 4_500;
  * containers and the proxy running, for a restart or an upgrade; SIGINT stops the proxy too.
  */
 export async function runDaemon(settings: Settings, version: string): Promise<number> {
-  const logger: Logger = pino(
-    { level: settings.logLevel, base: { node: settings.name } },
-    pino.destination({ dest: 2, sync: true }),
-  );
+  const logger = makeLogger({
+    level: settings.logLevel,
+    node: settings.name,
+    isTerminal: process.stderr.isTTY === true,
+  });
   const stopping = new AbortController();
   let signalled: NodeJS.Signals | undefined;
   const stop = (signal: NodeJS.Signals) => {
@@ -28,6 +29,7 @@ export async function runDaemon(settings: Settings, version: string): Promise<nu
   process.on("SIGINT", stop);
   const fatal = Promise.withResolvers<never>();
   fatal.promise.catch(() => undefined);
+  let hasStarted = false;
   try {
     await using daemon = await startDaemon({
       settings,
@@ -37,13 +39,17 @@ export async function runDaemon(settings: Settings, version: string): Promise<nu
       print: (text) => process.stdout.write(text),
       signal: stopping.signal,
     });
+    hasStarted = true;
     await Promise.race([aborted(stopping.signal), fatal.promise]);
     logger.info({ signal: signalled }, "stopping");
     await daemon.stop({ keepProxy: signalled !== "SIGINT" });
     return 0;
   } catch (error) {
     if (stopping.signal.aborted) return 0;
-    logger.error({ code: codeOf(error), error: messageOf(error) }, "the daemon ends");
+    // Whoever starts it reads the plain message; a supervisor reads the log.
+    if (hasStarted) {
+      logger.error({ code: codeOf(error), error: messageOf(error) }, "the daemon ends");
+    }
     throw error;
   }
 }
