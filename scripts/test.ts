@@ -1,11 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { root, run } from "./run.ts";
+import { root, runLines } from "./run.ts";
+import { TapLines } from "./tap-lines.ts";
 import { ensureTestTools } from "./test-tools.ts";
 
 /**
  * `npm test`: installs what is missing, then every test. What cannot run here is skipped
  * with its reason, listed at the end and counted.
+ * Every file gets a line, every failure its diagnostics; the whole TAP is in `.tap/`.
  * `npm test -- test/raft` runs only the files below a path.
  */
 const asked = process.argv.slice(2);
@@ -25,23 +27,21 @@ const rounds: readonly { readonly name: string; readonly args: readonly string[]
 let worst = 0;
 let passed = 0;
 let failed = 0;
-let skipped = 0;
+const skips: string[] = [];
 for (const { name, args } of rounds) {
-  const report = join(reports, `${name}.tap`);
-  rmSync(report, { force: true });
-  const status = await run("tap", ["--reporter=dot", `--output-file=${report}`, ...args]);
+  const report = createWriteStream(join(reports, `${name}.tap`));
+  const lines = new TapLines((line) => console.log(line));
+  const status = await runLines("tap", ["--reporter=tap", ...args], (line) => {
+    report.write(`${line}\n`);
+    lines.push(line);
+  });
+  report.end();
   worst = Math.max(worst, status);
-  const text = existsSync(report) ? readFileSync(report, "utf8") : "";
-  const count = (word: string) =>
-    Number(text.match(new RegExp(`^# \\{.*\\b${word}: (\\d+)`, "m"))?.[1] ?? 0);
-  passed += count("pass");
-  failed += count("fail");
-  const skips = [...text.matchAll(/^\s*ok \d+ - (.*?) # SKIP ?(.*)$/gm)];
-  for (const [, test, reason] of skips) {
-    skipped += 1;
-    console.log(`skipped: ${test}: ${reason || "no reason given"}`);
-  }
+  passed += lines.totals.passed;
+  failed += lines.totals.failed;
+  skips.push(...lines.totals.skips);
 }
 await stopTools();
-console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+for (const skip of skips) console.log(`skipped: ${skip}`);
+console.log(`${passed} passed, ${failed} failed, ${skips.length} skipped`);
 process.exit(worst === 0 && failed > 0 ? 1 : worst);
