@@ -405,7 +405,7 @@ class RunningGossip implements Gossip {
       const was = before.get(member)?.status;
       if (was === status) continue;
       this.#options.logger.info({ member, status, was }, "member changed");
-      if (status === "suspect" && was === "alive") this.#options.network.drop(member);
+      if (status === "failed") this.#options.network.drop(member);
     }
   }
 }

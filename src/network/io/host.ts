@@ -3,10 +3,11 @@ import { identify } from "@libp2p/identify";
 import { noise } from "@libp2p/noise";
 import { ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
-import { yamux } from "@libp2p/yamux";
+
 import { createLibp2p } from "libp2p";
 import { amongAdmitted } from "./gossip-gate.ts";
 import type { Identity } from "./identity.ts";
+import { steadyYamux } from "./steady-yamux.ts";
 
 const sockets = { noDelay: true, keepAlive: true };
 
@@ -37,7 +38,7 @@ export function createHost({ identity, listen, isAdmitted, isRemoved }: HostOpti
     },
     transports: [tcp({ dialOpts: sockets, listenOpts: sockets })],
     connectionEncrypters: [noise()],
-    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: streamWindowBytes } })],
+    streamMuxers: [steadyYamux({ streamOptions: { maxStreamWindowSize: streamWindowBytes } })],
     connectionGater: {
       // Private and loopback addresses are what clusters are made of.
       denyDialMultiaddr: () => false,

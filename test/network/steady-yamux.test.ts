@@ -1,0 +1,30 @@
+import t, { type Test } from "tap";
+import { createHost } from "../../src/network/io/host.ts";
+import { newIdentity } from "./real-nodes.ts";
+
+async function newHost(t: Test) {
+  const host = await createHost({
+    identity: await newIdentity(t),
+    listen: { host: "127.0.0.1", port: 0 },
+    isAdmitted: () => true,
+    isRemoved: () => false,
+  });
+  t.teardown(() => host.stop());
+  return host;
+}
+
+t.test(
+  "a connection that breaks in the tick that opens a stream does not end the process",
+  async (t) => {
+    const [from, to] = [await newHost(t), await newHost(t)];
+    await to.handle("/test/1", () => undefined);
+    const identified = Promise.withResolvers<void>();
+    from.addEventListener("peer:identify", () => identified.resolve());
+    const connection = await from.dial(to.getMultiaddrs());
+    await identified.promise;
+    // What yamux throws in its microtask is an uncaught exception: it fails this test's file.
+    const opening = connection.newStream("/test/1");
+    connection.abort(new Error("silent for too long"));
+    await t.rejects(opening);
+  },
+);
