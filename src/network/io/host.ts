@@ -3,7 +3,6 @@ import { identify } from "@libp2p/identify";
 import { noise } from "@libp2p/noise";
 import { ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
-
 import { createLibp2p } from "libp2p";
 import { amongAdmitted } from "./gossip-gate.ts";
 import type { Identity } from "./identity.ts";
