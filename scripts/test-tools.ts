@@ -7,6 +7,7 @@ const packages: readonly { readonly name: string; readonly file: string }[] = [
   { name: "docker.io", file: "/usr/sbin/dockerd" },
   { name: "iproute2", file: "/usr/sbin/ip" },
   { name: "busybox-static", file: "/bin/busybox" },
+  { name: "docker-compose", file: "/usr/bin/docker-compose" },
 ];
 
 /**
