@@ -230,7 +230,7 @@ async function main(): Promise<void> {
 
 async function cleanUp(): Promise<void> {
   await second.skein("down", "-f", composeFile);
-  for (const node of nodes) await node.stop("SIGINT");
+  for (const node of nodes) await node.remove();
   if (runtime === "docker") {
     const { stdout } = await capture("docker", [
       "ps",
@@ -256,6 +256,6 @@ try {
 } catch (error) {
   console.error(`\nThe demo failed: ${error instanceof Error ? error.message : error}`);
   console.error(`Logs are in ${directory}`);
-  for (const node of nodes) await node.stop("SIGINT");
+  for (const node of nodes) await node.remove();
   process.exit(1);
 }

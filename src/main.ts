@@ -14,9 +14,15 @@ const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.
 const [command, ...args] = process.argv.slice(2);
 
 if (command === "proxy") {
-  const { runProxyProcess } = await import("./proxy/io/proxy-process.ts");
   const socketPath = args[args.indexOf("--socket") + 1] ?? "";
-  await runProxyProcess({ socketPath });
+  if (args.includes("--stop")) {
+    // A proxy outlives its daemon; this ends one whose daemon is gone for good.
+    const { stopProxyAt } = await import("./proxy/io/proxy-client.ts");
+    await stopProxyAt(socketPath);
+  } else {
+    const { runProxyProcess } = await import("./proxy/io/proxy-process.ts");
+    await runProxyProcess({ socketPath });
+  }
 } else {
   const { makeProgram, runProgram } = await import("./cli/program.ts");
   const { addDaemonCommand } = await import("./daemon/command.ts");

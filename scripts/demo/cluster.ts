@@ -72,6 +72,12 @@ export class DemoNode {
     await ended;
   }
 
+  /** Ends the daemon if it runs, and its proxy, which would outlive a daemon that was killed. */
+  async remove(): Promise<void> {
+    await this.stop("SIGINT");
+    await capture(skein, ["proxy", "--stop", "--socket", join(this.dataDirectory, "proxy.sock")]);
+  }
+
   /** Runs the command line against this node. */
   async skein(...args: readonly string[]): Promise<Result> {
     return await capture(skein, [...args], { SKEIN_HOST: this.socketPath });

@@ -365,7 +365,8 @@ services:
   });
 
   await t.test("down removes everything", async (t) => {
-    t.match(await machines.skein(2, "down", "-f", composeFile), { status: 0 });
+    const down = await machines.skein(2, "down", "-f", composeFile);
+    t.equal(down.status, 0, down.stderr);
     t.strictSame(allContainers(), []);
   });
 });

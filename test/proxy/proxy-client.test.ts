@@ -213,3 +213,18 @@ t.test(
     t.equal((await client.setTable(plan(), { signal })).version, 1);
   },
 );
+
+t.test("a cluster port that is taken fails the start, and leaves no proxy behind", async (t) => {
+  const given = await options(t);
+  const holder = createServer().listen(
+    given.configuration.edgePort,
+    given.configuration.listenAddress,
+  );
+  t.teardown(() => holder.close());
+  await new Promise((resolve) => holder.once("listening", resolve));
+  await t.rejects(startProxy(given), {
+    code: "port_taken",
+    message: new RegExp(`Port ${given.configuration.edgePort} .*taken`),
+  });
+  await until(() => !isRunning(proxyPid(given.socketPath)), "the proxy ended");
+});

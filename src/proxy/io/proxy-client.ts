@@ -8,7 +8,7 @@ import {
 } from "../../kernel/index.ts";
 import { controlProtocolVersion } from "../control-protocol.ts";
 import { ProxyError } from "../errors.ts";
-import type { ProxyConfiguration, ProxyStats, RoutePlan, TableAck } from "../index.ts";
+import type { PortProblem, ProxyConfiguration, ProxyStats, RoutePlan, TableAck } from "../index.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { spawnProxy } from "./spawn-proxy.ts";
 
@@ -32,7 +32,12 @@ export type ProxyClientOptions = {
   readonly clock: Clock;
 };
 
-type Session = { readonly connection: ControlConnection; version: number };
+type Session = {
+  readonly connection: ControlConnection;
+  version: number;
+  /** Ports of the configuration that could not be bound at once. */
+  readonly problems: readonly PortProblem[];
+};
 
 /** A table that was sent, by its place in the order of `setTable` calls. */
 type Acknowledged = { readonly sequence: number; readonly ack: TableAck };
@@ -52,10 +57,19 @@ export class ProxyClient implements AsyncDisposable {
   #isSending = false;
   #done: Promise<void> = Promise.resolve();
 
-  /** @throws ProxyError `proxy_unreachable` when it can neither be attached to nor started. */
+  /**
+   * @throws ProxyError `proxy_unreachable` when it can neither be attached to nor started,
+   *   `port_taken` when the cluster's port is another process's.
+   */
   static async start(options: ProxyClientOptions): Promise<ProxyClient> {
     const client = new ProxyClient(options);
     const session = await client.#attachOrSpawn();
+    const { edgePort } = options.configuration;
+    const taken = session.problems.find(({ port }) => port === edgePort);
+    if (taken !== undefined) {
+      await stopProxy(session.connection, AbortSignal.timeout(stopTimeoutMs));
+      throw new ProxyError("port_taken", taken.message);
+    }
     client.#done = client.#keep(session);
     return client;
   }
@@ -125,11 +139,7 @@ export class ProxyClient implements AsyncDisposable {
   async stop(): Promise<void> {
     // First let go, so that its end is not mistaken for a death.
     await this.detach();
-    const connection = await ControlConnection.open(this.#options.socketPath).catch(
-      unlessUnreachable,
-    );
-    if (connection === undefined) return;
-    await stopProxy(connection, AbortSignal.timeout(stopTimeoutMs)).catch(unlessUnreachable);
+    await stopProxyAt(this.#options.socketPath);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -216,7 +226,7 @@ export class ProxyClient implements AsyncDisposable {
       );
       if (problems.length > 0) logger.warn({ problems }, "some ports cannot be served");
       logger.info({ pid: hello.pid, tableVersion: hello.tableVersion }, "proxy attached");
-      return { connection, version: hello.tableVersion };
+      return { connection, version: hello.tableVersion, problems };
     } catch (error) {
       connection[Symbol.dispose]();
       throw error;
@@ -265,6 +275,13 @@ export class ProxyClient implements AsyncDisposable {
 }
 
 /** Asks a proxy to end and waits until it has let go of its connection. */
+/** Ends the proxy process of a control socket, where one answers: with it all of its traffic. */
+export async function stopProxyAt(socketPath: string): Promise<void> {
+  const connection = await ControlConnection.open(socketPath).catch(unlessUnreachable);
+  if (connection === undefined) return;
+  await stopProxy(connection, AbortSignal.timeout(stopTimeoutMs)).catch(unlessUnreachable);
+}
+
 async function stopProxy(connection: ControlConnection, signal: AbortSignal): Promise<void> {
   await connection.request({ kind: "stop" }, { signal });
   await connection.closed;
