@@ -38,6 +38,8 @@ const defaultSnapshotPolicy: SnapshotPolicy = {
   retainedEntries: 2_000,
 };
 const defaultProposalTimeoutMs = 5_000;
+/** So many election timeouts without a leader, and a proposal or read fails at once. */
+const leaderlessElections = 4;
 /** Work for one turn of the event loop; the rest waits for the next. */
 const maxReadiesPerTurn = 16;
 
@@ -205,9 +207,9 @@ class Runner implements RaftRunner {
     await this.#writes;
   }
 
-  /** Longer than two election timeouts: not an election under way, but no majority. */
+  /** Not an election under way, nor a split vote that is repeated, but no majority. */
   get #isLeaderless(): boolean {
-    return this.#leaderlessTicks > 2 * this.#options.timing.electionTicks;
+    return this.#leaderlessTicks > leaderlessElections * this.#options.timing.electionTicks;
   }
 
   async #tickLoop(): Promise<void> {
