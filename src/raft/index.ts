@@ -13,7 +13,7 @@ export type {
   SnapshotMeta,
 } from "./log-storage.ts";
 export { MemoryLogStorage } from "./memory-log-storage.ts";
-export type { Message } from "./message.ts";
+export type { Message, PeerMessage } from "./message.ts";
 export { createPeerTransport, type PeerTransport } from "./peer-transport.ts";
 export { planVoters, type VoterCandidate } from "./plan-voters.ts";
 export { type MemberProgress, Raft, type RaftOptions } from "./raft.ts";

@@ -2,13 +2,11 @@ import { Packr } from "msgpackr";
 import { z } from "zod";
 import { decodeConfiguration, parseConfiguration } from "./configuration.ts";
 import type { Entry } from "./log-storage.ts";
-import type { Message } from "./message.ts";
+import type { PeerMessage } from "./message.ts";
 import { RaftError } from "./raft-error.ts";
 
 /** A frame of the peer network takes no more. */
 export const maxFrameBytes = 4 * 2 ** 20;
-/** What a snapshot may have, so that its message fits into one frame. */
-export const maxSnapshotBytes = maxFrameBytes - 256 * 2 ** 10;
 const maxEntriesPerMessage = 65_536;
 const maxMessagesPerFrame = 4_096;
 
@@ -55,17 +53,17 @@ const messageSchema = z.discriminatedUnion("kind", [
   }),
   z.strictObject({ kind: z.literal("heartbeat_response"), term: natural, readContext: natural }),
   z.strictObject({
-    kind: z.literal("snapshot_request"),
+    kind: z.literal("snapshot_offer"),
     term: natural,
     meta: z.strictObject({ index: natural, term: natural, configuration }),
-    data: bytes,
+    bytes: natural,
   }),
   z.strictObject({ kind: z.literal("timeout_now"), term: natural }),
 ]);
 const frameSchema = z.array(messageSchema).max(maxMessagesPerFrame);
 
 /** An encoded message; several of them make a frame. */
-export function encodeMessage(message: Message): Uint8Array {
+export function encodeMessage(message: PeerMessage): Uint8Array {
   return Uint8Array.from(packr.pack(toWire(message)));
 }
 
@@ -84,7 +82,7 @@ export function encodeFrame(messages: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Reads what a peer sent. @throws RaftError `malformed_message`, `too_large`. */
-export function decodeFrame(frame: Uint8Array): readonly Message[] {
+export function decodeFrame(frame: Uint8Array): readonly PeerMessage[] {
   if (frame.byteLength > maxFrameBytes) {
     throw new RaftError("too_large", `A frame has at most ${maxFrameBytes} bytes.`);
   }
@@ -106,7 +104,7 @@ export function decodeFrame(frame: Uint8Array): readonly Message[] {
 }
 
 /** The core relies on entries that follow each other and on configurations that can be read. */
-function checkEntries(message: Message): void {
+function checkEntries(message: PeerMessage): void {
   if (message.kind !== "append_request") return;
   let { index, term } = message.previous;
   for (const entry of message.entries) {
@@ -118,12 +116,12 @@ function checkEntries(message: Message): void {
   }
 }
 
-function toWire(message: Message): unknown {
+function toWire(message: PeerMessage): unknown {
   if (message.kind === "append_request") {
     const entries = message.entries.map(({ kind, index, term, data }) => [kind, index, term, data]);
     return { ...message, entries };
   }
-  if (message.kind === "snapshot_request") {
+  if (message.kind === "snapshot_offer") {
     const { voters, votersOutgoing, learners, learnersNext } = message.meta.configuration;
     const configuration = [voters, votersOutgoing, learners, learnersNext];
     return { ...message, meta: { ...message.meta, configuration } };

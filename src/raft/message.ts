@@ -85,7 +85,7 @@ export type HeartbeatResponse = {
   readonly readContext: number;
 };
 
-/** InstallSnapshot (paper §7), in one piece. */
+/** InstallSnapshot (paper §7). Between nodes it travels as an offer, and the data in chunks. */
 export type SnapshotRequest = {
   readonly kind: "snapshot_request";
   readonly term: number;
@@ -95,5 +95,17 @@ export type SnapshotRequest = {
 
 /** The leader asks the receiver to take over at once (dissertation §3.10). */
 export type TimeoutNow = { readonly kind: "timeout_now"; readonly term: number };
+
+/** A leader has a snapshot for the receiver, who fetches it piece by piece. */
+export type SnapshotOffer = {
+  readonly kind: "snapshot_offer";
+  readonly term: number;
+  readonly meta: SnapshotMeta;
+  /** Size of the snapshot's data. */
+  readonly bytes: number;
+};
+
+/** What travels between nodes. */
+export type PeerMessage = Exclude<Message, SnapshotRequest> | SnapshotOffer;
 
 export type Outgoing = { readonly to: NodeId; readonly message: Message };

@@ -1,7 +1,7 @@
 import type { Clock, Logger, NodeId } from "../kernel/index.ts";
 import { messageOf, Wakeup } from "../kernel/index.ts";
 import type { PeerNetwork, PeerStream } from "../network/index.ts";
-import type { Message } from "./message.ts";
+import type { PeerMessage } from "./message.ts";
 import { decodeFrame, encodeFrame, encodeMessage, maxFrameBytes } from "./message-codec.ts";
 import type { RaftTransport } from "./transport.ts";
 
@@ -67,7 +67,7 @@ export function createPeerTransport({
 /** Throws on a malformed frame, which ends the stream: its sender is broken. */
 async function receive(
   stream: PeerStream,
-  listener: (messages: readonly Message[]) => void,
+  listener: (messages: readonly PeerMessage[]) => void,
 ): Promise<void> {
   for await (const frame of stream.frames()) listener(decodeFrame(frame));
   await stream.close();
@@ -95,7 +95,7 @@ class PeerLink {
     this.done = this.#run();
   }
 
-  push(messages: readonly Message[]): void {
+  push(messages: readonly PeerMessage[]): void {
     for (const message of messages) {
       const encoded = encodeMessage(message);
       this.#queue.push(encoded);

@@ -44,16 +44,26 @@ const natural = z.int().nonnegative();
 const requestSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("propose"), proposals: z.array(bytes).max(maxForwarded) }),
   z.strictObject({ kind: z.literal("read_index") }),
+  z.strictObject({
+    kind: z.literal("snapshot_chunk"),
+    index: natural,
+    term: natural,
+    offset: natural,
+  }),
 ]);
 const answerSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("accepted") }),
   z.strictObject({ kind: z.literal("index"), index: natural }),
+  z.strictObject({ kind: z.literal("chunk"), data: bytes }),
   z.strictObject({ kind: z.literal("refused") }),
 ]);
 
 /** What a follower asks of the leader. */
 export type LeaderRequest = z.infer<typeof requestSchema>;
-/** `accepted`: in the leader's log, not committed yet. `refused`: not the leader, or busy. */
+/**
+ * `accepted`: in the leader's log, not committed yet. `chunk`: of the snapshot asked for.
+ * `refused`: not the leader, or busy, or without that snapshot.
+ */
 export type LeaderAnswer = z.infer<typeof answerSchema>;
 
 export function encodeExchange(value: LeaderRequest | LeaderAnswer): Uint8Array {

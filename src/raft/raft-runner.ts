@@ -1,5 +1,5 @@
 import type { NodeId, ReadableCell } from "../kernel/index.ts";
-import { Cell, messageOf, randomName, whenCell } from "../kernel/index.ts";
+import { assert, assertNever, Cell, messageOf, randomName, whenCell } from "../kernel/index.ts";
 import { AppliedProposals } from "./applied-proposals.ts";
 import {
   encodeConfiguration,
@@ -9,14 +9,14 @@ import {
 } from "./configuration.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Entry, SnapshotMeta } from "./log-storage.ts";
-import type { Message, Outgoing } from "./message.ts";
-import { maxSnapshotBytes } from "./message-codec.ts";
+import type { Outgoing, PeerMessage, SnapshotOffer } from "./message.ts";
 import { noQuorum, PendingProposals } from "./pending-proposals.ts";
 import {
   decodeLeaderRequest,
   decodeProposal,
   encodeExchange,
   type LeaderAnswer,
+  type LeaderRequest,
 } from "./proposal.ts";
 import { type MemberProgress, Raft } from "./raft.ts";
 import { RaftError } from "./raft-error.ts";
@@ -30,6 +30,7 @@ import {
   type RaftStatus,
   type SnapshotPolicy,
 } from "./runner-contract.ts";
+import { SnapshotReceiver, SnapshotSource } from "./snapshot-transfer.ts";
 import type { RaftTransport } from "./transport.ts";
 
 const defaultSnapshotPolicy: SnapshotPolicy = {
@@ -40,6 +41,8 @@ const defaultSnapshotPolicy: SnapshotPolicy = {
 const defaultProposalTimeoutMs = 5_000;
 /** So many election timeouts without a leader, and a proposal or read fails at once. */
 const leaderlessElections = 4;
+/** For one chunk of a snapshot to arrive. */
+const snapshotAttemptMs = 5_000;
 /** Work for one turn of the event loop; the rest waits for the next. */
 const maxReadiesPerTurn = 16;
 
@@ -72,6 +75,8 @@ class Runner implements RaftRunner {
   readonly #applied: AppliedProposals;
   readonly #proposals: PendingProposals;
   readonly #reads: ReadRounds;
+  readonly #snapshotSource: SnapshotSource;
+  readonly #snapshotReceiver: SnapshotReceiver;
   readonly #status: Cell<RaftStatus>;
   readonly #stop = new AbortController();
   readonly #ticking: Promise<void>;
@@ -113,6 +118,18 @@ class Runner implements RaftRunner {
       attemptMs: electionMs,
       leader: () => this.#raft.leader,
       startRound: () => this.#startRead(),
+    });
+    this.#snapshotSource = new SnapshotSource({ load: () => this.#loadSnapshot(), clock });
+    this.#snapshotReceiver = new SnapshotReceiver({
+      clock,
+      logger: options.logger,
+      signal: this.#stop.signal,
+      attemptMs: snapshotAttemptMs,
+      request,
+      onSnapshot: (from, term, { meta, data }) => {
+        this.#guard(() => this.#raft.step(from, { kind: "snapshot_request", term, meta, data }));
+        this.#wake();
+      },
     });
     this.#status = new Cell(this.#readStatus());
     this.#applyWhatIsKnown();
@@ -221,14 +238,18 @@ class Runner implements RaftRunner {
       this.#guard(() => this.#raft.tick());
       this.#leaderlessTicks = this.#raft.leader === undefined ? this.#leaderlessTicks + 1 : 0;
       this.#proposals.tick({ isLeaderless: this.#isLeaderless });
+      this.#snapshotSource.tick();
       this.#pump();
     }
   }
 
-  #receive(from: NodeId, messages: readonly Message[]): void {
+  #receive(from: NodeId, messages: readonly PeerMessage[]): void {
     if (this.#stop.signal.aborted) return;
     this.#guard(() => {
-      for (const message of messages) this.#raft.step(from, message);
+      for (const message of messages) {
+        if (message.kind === "snapshot_offer") this.#considerOffer(from, message);
+        else this.#raft.step(from, message);
+      }
     });
     this.#wake();
   }
@@ -236,14 +257,24 @@ class Runner implements RaftRunner {
   async #answer(from: NodeId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     if (this.#stop.signal.aborted) throw stopped();
     const request = decodeLeaderRequest(body);
-    const answer =
-      request.kind === "propose"
-        ? this.#appendForwarded(request.proposals)
-        : await this.#answerRead(signal);
+    const answer = await this.#answerRequest(request, signal);
     if (answer.kind === "refused") {
       this.#options.logger.debug({ from, kind: request.kind }, "request to the leader refused");
     }
     return encodeExchange(answer);
+  }
+
+  async #answerRequest(request: LeaderRequest, signal: AbortSignal): Promise<LeaderAnswer> {
+    switch (request.kind) {
+      case "propose":
+        return this.#appendForwarded(request.proposals);
+      case "read_index":
+        return await this.#answerRead(signal);
+      case "snapshot_chunk":
+        return await this.#snapshotSource.chunk(request, request.offset);
+      default:
+        return assertNever(request);
+    }
   }
 
   #appendForwarded(proposals: readonly Uint8Array[]): LeaderAnswer {
@@ -310,8 +341,9 @@ class Runner implements RaftRunner {
   }
 
   #send(outgoing: readonly Outgoing[]): void {
-    const byPeer = new Map<NodeId, Message[]>();
+    const byPeer = new Map<NodeId, PeerMessage[]>();
     for (const { to, message } of outgoing) {
+      assert(message.kind !== "snapshot_request", "snapshots are offered, not sent");
       const messages = byPeer.get(to);
       if (messages === undefined) byPeer.set(to, [message]);
       else messages.push(message);
@@ -409,23 +441,32 @@ class Runner implements RaftRunner {
     });
   }
 
-  /** In turn with the writes, so that no newer snapshot replaces the one being read. */
   #sendSnapshot({ to, term }: { readonly to: NodeId; readonly term: number }): void {
-    const { storage, transport, logger } = this.#options;
-    this.#enqueueWrite(async () => {
-      const snapshot = await storage.loadSnapshot();
+    const { transport, logger } = this.#options;
+    void this.#snapshotSource.newest().then((snapshot) => {
       if (snapshot === undefined || this.#stop.signal.aborted) return;
       const { meta, data } = snapshot;
-      if (data.byteLength > maxSnapshotBytes) {
-        logger.error(
-          { to, bytes: data.byteLength, maxSnapshotBytes },
-          "snapshot is too large to send, the member cannot catch up",
-        );
-        return;
-      }
-      logger.info({ to, index: meta.index, bytes: data.byteLength }, "sending a snapshot");
-      transport.send(to, [{ kind: "snapshot_request", term, meta, data }]);
+      logger.info({ to, index: meta.index, bytes: data.byteLength }, "offering a snapshot");
+      transport.send(to, [{ kind: "snapshot_offer", term, meta, bytes: data.byteLength }]);
     });
+  }
+
+  /** In turn with the writes, so that no newer snapshot replaces the one being read. */
+  async #loadSnapshot(): Promise<Snapshot | undefined> {
+    let snapshot: Snapshot | undefined;
+    this.#enqueueWrite(async () => {
+      snapshot = await this.#options.storage.loadSnapshot();
+    });
+    await this.#writes;
+    return snapshot;
+  }
+
+  #considerOffer(from: NodeId, offer: SnapshotOffer): void {
+    // A sign of life like a heartbeat; it also shows an outdated leader the present term.
+    const { term, meta } = offer;
+    this.#raft.step(from, { kind: "heartbeat", term, commitIndex: 0, readContext: 0 });
+    const isWanted = this.#raft.term === term && meta.index > this.#raft.commitIndex;
+    if (isWanted) this.#snapshotReceiver.offer(from, offer);
   }
 
   #readStatus(): RaftStatus {

@@ -1,12 +1,12 @@
 import type { NodeId } from "../kernel/index.ts";
-import type { Message } from "./message.ts";
+import type { PeerMessage } from "./message.ts";
 
 /** How the runner reaches its peers. */
 export interface RaftTransport {
   /** Best effort: messages may be lost, repeated or late. Never waits and never throws. */
-  send(to: NodeId, messages: readonly Message[]): void;
+  send(to: NodeId, messages: readonly PeerMessage[]): void;
   /** Where messages of peers go. Called once, before anything is sent. */
-  onMessages(listener: (from: NodeId, messages: readonly Message[]) => void): void;
+  onMessages(listener: (from: NodeId, messages: readonly PeerMessage[]) => void): void;
   /** One answer to one request; rejects when the peer cannot be reached or refuses. */
   request(
     to: NodeId,

@@ -2,7 +2,7 @@ import { Packr } from "msgpackr";
 import t from "tap";
 import { nodeId } from "../../src/kernel/index.ts";
 import { encodeConfiguration, simpleConfiguration } from "../../src/raft/configuration.ts";
-import type { Message } from "../../src/raft/index.ts";
+import type { PeerMessage } from "../../src/raft/index.ts";
 import {
   decodeFrame,
   encodeFrame,
@@ -18,7 +18,7 @@ import {
 
 const configuration = simpleConfiguration({ voters: [nodeId("a")], learners: [nodeId("b")] });
 const lastEntry = { index: 7, term: 3 };
-const messages: readonly Message[] = [
+const messages: readonly PeerMessage[] = [
   { kind: "pre_vote_request", term: 4, lastEntry },
   { kind: "pre_vote_response", term: 4, isGranted: true },
   { kind: "vote_request", term: 4, lastEntry, isTransfer: false },
@@ -39,10 +39,10 @@ const messages: readonly Message[] = [
   { kind: "heartbeat", term: 4, commitIndex: 9, readContext: 1 },
   { kind: "heartbeat_response", term: 4, readContext: 1 },
   {
-    kind: "snapshot_request",
+    kind: "snapshot_offer",
     term: 4,
     meta: { ...lastEntry, configuration },
-    data: Uint8Array.of(9),
+    bytes: 9,
   },
   { kind: "timeout_now", term: 4 },
 ];

@@ -2,7 +2,7 @@ import t from "tap";
 import { Cell, type NodeId, nodeId, silentLogger } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import type { PeerNetwork, PeerStream } from "../../src/network/index.ts";
-import { createPeerTransport, type Message } from "../../src/raft/index.ts";
+import { createPeerTransport, type PeerMessage } from "../../src/raft/index.ts";
 
 /** One direction of a stream in memory. */
 class FrameQueue {
@@ -94,7 +94,7 @@ function streamOf(out: FrameQueue, incoming: FrameQueue): PeerStream {
 
 const [a, b] = [nodeId("a"), nodeId("b")];
 
-function heartbeat(term: number): Message {
+function heartbeat(term: number): PeerMessage {
   return { kind: "heartbeat", term, commitIndex: 0, readContext: 0 };
 }
 

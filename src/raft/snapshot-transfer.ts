@@ -1,0 +1,177 @@
+import { type Clock, type Logger, messageOf, type NodeId } from "../kernel/index.ts";
+import { withDeadline } from "./deadline.ts";
+import type { EntryId } from "./log-storage.ts";
+import type { SnapshotOffer } from "./message.ts";
+import { decodeLeaderAnswer, encodeExchange, type LeaderAnswer } from "./proposal.ts";
+import { RaftError } from "./raft-error.ts";
+import type { Snapshot } from "./raft-log.ts";
+import type { RaftTransport } from "./transport.ts";
+
+/** Of one answer; a request and its answer take at most 1 MiB. */
+export const snapshotChunkBytes = 512 * 2 ** 10;
+/** A snapshot is held in memory while it is taken in, so a larger one is refused. */
+export const maxSnapshotBytes = 512 * 2 ** 20;
+/** So that a snapshot on its way does not hold up the log's own messages. */
+const bytesPerSecond = 64 * 2 ** 20;
+const firstBackoffMs = 50;
+const maxBackoffMs = 2_000;
+/** So many failures in a row end a transfer; the leader's next offer goes on from there. */
+const maxFailures = 10;
+/** A snapshot that nobody asked for so long is let go of. */
+const keptMs = 10_000;
+
+/** The sender's end: serves the newest snapshot piece by piece, and reads it only once. */
+export class SnapshotSource {
+  readonly #load: () => Promise<Snapshot | undefined>;
+  readonly #clock: Clock;
+  #held: Promise<Snapshot | undefined> | undefined;
+  #usedAtMs = 0;
+
+  constructor({
+    load,
+    clock,
+  }: {
+    readonly load: () => Promise<Snapshot | undefined>;
+    readonly clock: Clock;
+  }) {
+    this.#load = load;
+    this.#clock = clock;
+  }
+
+  /** What may be offered to a member; undefined when there is none. */
+  newest(): Promise<Snapshot | undefined> {
+    this.#usedAtMs = this.#clock.monotonic();
+    this.#held = this.#load();
+    return this.#held;
+  }
+
+  /** Refused when what is asked for is no longer the newest: another offer will follow. */
+  async chunk(id: EntryId, offset: number): Promise<LeaderAnswer> {
+    this.#usedAtMs = this.#clock.monotonic();
+    let snapshot = await (this.#held ?? this.newest());
+    if (snapshot !== undefined && snapshot.meta.index < id.index) snapshot = await this.newest();
+    if (snapshot?.meta.index !== id.index || snapshot.meta.term !== id.term) {
+      return { kind: "refused" };
+    }
+    return { kind: "chunk", data: snapshot.data.subarray(offset, offset + snapshotChunkBytes) };
+  }
+
+  tick(): void {
+    if (this.#clock.monotonic() - this.#usedAtMs > keptMs) this.#held = undefined;
+  }
+}
+
+type Transfer = {
+  readonly from: NodeId;
+  readonly offer: SnapshotOffer;
+  readonly data: Uint8Array;
+  receivedBytes: number;
+};
+
+export type SnapshotReceiverOptions = {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly attemptMs: number;
+  readonly request: RaftTransport["request"];
+  readonly onSnapshot: (from: NodeId, term: number, snapshot: Snapshot) => void;
+};
+
+/**
+ * The receiver's end: fetches an offered snapshot in chunks, one after the other, not faster
+ * than a fixed rate. A transfer that broke goes on where it was when the same node offers the
+ * same snapshot again; any other offer takes its place.
+ */
+export class SnapshotReceiver {
+  readonly #options: SnapshotReceiverOptions;
+  #transfer: Transfer | undefined;
+  #running = new AbortController();
+  #isRunning = false;
+
+  constructor(options: SnapshotReceiverOptions) {
+    this.#options = options;
+  }
+
+  /** Takes in an offer. Never waits, and never rejects. */
+  offer(from: NodeId, offer: SnapshotOffer): void {
+    const { logger, signal } = this.#options;
+    if (offer.bytes > maxSnapshotBytes) {
+      logger.error(
+        { from, bytes: offer.bytes, maxSnapshotBytes },
+        "snapshot is too large to take in, this node cannot catch up",
+      );
+      return;
+    }
+    const present = this.#transfer;
+    const isSame =
+      present?.from === from &&
+      present.offer.meta.index === offer.meta.index &&
+      present.offer.meta.term === offer.meta.term &&
+      present.offer.bytes === offer.bytes;
+    if (isSame && this.#isRunning) return;
+    this.#running.abort(new RaftError("stopped", "Another snapshot was offered."));
+    this.#running = new AbortController();
+    const transfer: Transfer = isSame
+      ? { ...present, offer }
+      : { from, offer, data: new Uint8Array(offer.bytes), receivedBytes: 0 };
+    this.#transfer = transfer;
+    this.#isRunning = true;
+    void this.#run(transfer, AbortSignal.any([signal, this.#running.signal]));
+  }
+
+  async #run(transfer: Transfer, signal: AbortSignal): Promise<void> {
+    const { logger, onSnapshot } = this.#options;
+    const { from, offer, data } = transfer;
+    const { index } = offer.meta;
+    logger.info({ from, index, bytes: data.byteLength }, "fetching a snapshot");
+    try {
+      while (transfer.receivedBytes < data.byteLength) await this.#fetchNext(transfer, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      logger.warn({ from, index, error: messageOf(error) }, "snapshot not fetched");
+      this.#isRunning = false;
+      return;
+    }
+    if (signal.aborted) return;
+    this.#isRunning = false;
+    this.#transfer = undefined;
+    onSnapshot(from, offer.term, { meta: offer.meta, data });
+  }
+
+  /** One chunk, tried again with growing pauses. */
+  async #fetchNext(transfer: Transfer, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    for (let failures = 0; ; failures += 1) {
+      try {
+        const chunk = await this.#ask(transfer, signal);
+        transfer.data.set(chunk, transfer.receivedBytes);
+        transfer.receivedBytes += chunk.byteLength;
+        await clock.sleep((chunk.byteLength / bytesPerSecond) * 1_000, { signal });
+        return;
+      } catch (error) {
+        const isFinal = error instanceof RaftError && error.code === "not_leader";
+        if (signal.aborted || isFinal || failures >= maxFailures) throw error;
+        await clock.sleep(Math.min(firstBackoffMs * 2 ** failures, maxBackoffMs), { signal });
+      }
+    }
+  }
+
+  async #ask({ from, offer, data, receivedBytes }: Transfer, signal: AbortSignal) {
+    const { clock, request, attemptMs } = this.#options;
+    const { index, term } = offer.meta;
+    const body = encodeExchange({ kind: "snapshot_chunk", index, term, offset: receivedBytes });
+    const reason = new RaftError("no_quorum", `${from} did not answer in time.`);
+    const answer = await withDeadline(clock, { timeoutMs: attemptMs, signal, reason }, (options) =>
+      request(from, body, options),
+    );
+    const read = decodeLeaderAnswer(answer);
+    if (read.kind !== "chunk") {
+      throw new RaftError("not_leader", `${from} no longer has the snapshot at ${index}.`);
+    }
+    const isFitting =
+      read.data.byteLength > 0 && receivedBytes + read.data.byteLength <= data.byteLength;
+    if (!isFitting)
+      throw new RaftError("malformed_message", `${from} sent a chunk that does not fit.`);
+    return read.data;
+  }
+}
