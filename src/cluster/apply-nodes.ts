@@ -1,6 +1,11 @@
 import type { NodeId, TaskId } from "../kernel/index.ts";
 import { type Applied, accepted, type CommandOf, rejected, withEntry } from "./applied.ts";
-import type { ClusterNode, ClusterState, Token } from "./cluster-state.ts";
+import {
+  type ClusterNode,
+  type ClusterState,
+  maxRemovedNodes,
+  type Token,
+} from "./cluster-state.ts";
 import type { Task } from "./task.ts";
 
 export function bootstrap(
@@ -48,7 +53,9 @@ export function admitNode(state: ClusterState, command: CommandOf<"admit_node">)
   // A machine that repeats its join, its first answer having been lost, takes no second use.
   const isRepeated = known !== undefined;
   const tokens = isRepeated ? state.tokens : withEntry(state.tokens, token.id, used(token));
-  return accepted({ ...state, nodes, tokens });
+  const removedNodes = new Set(state.removedNodes);
+  removedNodes.delete(node.id);
+  return accepted({ ...state, nodes, tokens, removedNodes });
 }
 
 function used(token: Token): Token {
@@ -80,11 +87,26 @@ export function setEligibility(
 
 export function removeNode(state: ClusterState, { nodeId }: CommandOf<"remove_node">): Applied {
   if (!state.nodes.has(nodeId)) return rejected(state, "not_found", `No node ${nodeId}.`);
+  return accepted(withoutNodes(state, [nodeId]));
+}
+
+export function recover(state: ClusterState, { lost }: CommandOf<"recover">): Applied {
+  return accepted(withoutNodes(state, lost));
+}
+
+/** Neither they nor their tasks are part of the cluster any more. */
+function withoutNodes(state: ClusterState, gone: readonly NodeId[]): ClusterState {
   const nodes = new Map<NodeId, ClusterNode>(state.nodes);
-  nodes.delete(nodeId);
+  const removed = new Set(state.removedNodes);
+  for (const node of gone) {
+    if (nodes.delete(node)) removed.add(node);
+  }
   const tasks = new Map<TaskId, Task>(state.tasks);
-  for (const task of state.tasks.values()) if (task.nodeId === nodeId) tasks.delete(task.id);
-  return accepted({ ...state, nodes, tasks });
+  for (const task of state.tasks.values()) {
+    if (gone.includes(task.nodeId)) tasks.delete(task.id);
+  }
+  const removedNodes = new Set([...removed].slice(-maxRemovedNodes));
+  return { ...state, nodes, tasks, removedNodes };
 }
 
 export function revokeToken(state: ClusterState, { tokenId }: CommandOf<"revoke_token">): Applied {

@@ -1,6 +1,13 @@
 import { assertNever } from "../kernel/index.ts";
 import { type Applied, accepted, rejected, withEntry } from "./applied.ts";
-import { admitNode, bootstrap, removeNode, revokeToken, setEligibility } from "./apply-nodes.ts";
+import {
+  admitNode,
+  bootstrap,
+  recover,
+  removeNode,
+  revokeToken,
+  setEligibility,
+} from "./apply-nodes.ts";
 import { putServices, removeServices, scaleService } from "./apply-services.ts";
 import { updateTasks } from "./apply-tasks.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -22,6 +29,8 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
       return setEligibility(state, command);
     case "remove_node":
       return removeNode(state, command);
+    case "recover":
+      return recover(state, command);
     case "put_token":
       return accepted({
         ...state,

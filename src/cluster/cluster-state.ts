@@ -52,6 +52,8 @@ export type ClusterState = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly tasks: ReadonlyMap<TaskId, Task>;
   readonly tokens: ReadonlyMap<string, Token>;
+  /** Were members and are none any more: their certificates count for nothing. The newest ones. */
+  readonly removedNodes: ReadonlySet<NodeId>;
 };
 
 export const emptyClusterState: ClusterState = {
@@ -61,7 +63,11 @@ export const emptyClusterState: ClusterState = {
   services: new Map(),
   tasks: new Map(),
   tokens: new Map(),
+  removedNodes: new Set(),
 };
+
+/** More removed nodes than this are forgotten, the oldest first. */
+export const maxRemovedNodes = 1_000;
 
 export function keyOf(spec: ServiceSpec): ServiceKey {
   return serviceKey(spec.namespace, spec.name);

@@ -23,6 +23,8 @@ export type Command =
       readonly eligibility: "active" | "drain";
     }
   | { readonly kind: "remove_node"; readonly nodeId: NodeId }
+  /** The quorum was lost for good: these nodes are no members any more, whatever they know. */
+  | { readonly kind: "recover"; readonly lost: readonly NodeId[] }
   | { readonly kind: "put_token"; readonly token: Token }
   | { readonly kind: "revoke_token"; readonly tokenId: string }
   /** The services of one file, all or none. Others of the namespace stay as they are. */

@@ -1,5 +1,5 @@
 import { Packr } from "msgpackr";
-import type { ServiceKey } from "../kernel/index.ts";
+import type { NodeId, ServiceKey } from "../kernel/index.ts";
 import type { ClusterState, Service } from "./cluster-state.ts";
 
 const packr = new Packr({ useRecords: false });
@@ -23,6 +23,8 @@ type Stored = {
   readonly services: readonly (readonly [ServiceKey, StoredService])[];
   readonly tasks: Entries<ClusterState["tasks"]>;
   readonly tokens: Entries<ClusterState["tokens"]>;
+  /** Absent in snapshots from before nodes could be removed. */
+  readonly removedNodes?: readonly NodeId[];
 };
 
 /** The whole agreed state as bytes. */
@@ -38,6 +40,7 @@ export function encodeState(state: ClusterState): Uint8Array {
     ]),
     tasks: [...state.tasks],
     tokens: [...state.tokens],
+    removedNodes: [...state.removedNodes],
   };
   return packr.pack(stored);
 }
@@ -66,5 +69,6 @@ export function decodeState(bytes: Uint8Array): ClusterState {
     ),
     tasks: new Map(stored.tasks),
     tokens: new Map(stored.tokens),
+    removedNodes: new Set(stored.removedNodes ?? []),
   };
 }

@@ -1,6 +1,7 @@
 import { CodedError } from "../kernel/index.ts";
 
 /**
+ * - `has_quorum`: a majority works, so there is nothing to recover from.
  * - `no_quorum`: no leader can be found, or it could not commit in time.
  * - `not_leader`: only the leader can do this.
  * - `leadership_lost`: it was started, but the leader changed before it was done.
@@ -14,6 +15,7 @@ import { CodedError } from "../kernel/index.ts";
  */
 export type RaftErrorCode =
   | "no_quorum"
+  | "has_quorum"
   | "not_leader"
   | "leadership_lost"
   | "configuration_pending"

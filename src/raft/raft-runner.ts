@@ -8,13 +8,15 @@ import {
   type TargetConfiguration,
 } from "./configuration.ts";
 import { withDeadline } from "./deadline.ts";
-import type { Entry, SnapshotMeta } from "./log-storage.ts";
+import type { Entry, EntryId, SnapshotMeta } from "./log-storage.ts";
 import type { Outgoing, PeerMessage, SnapshotOffer } from "./message.ts";
 import { noQuorum, PendingProposals } from "./pending-proposals.ts";
 import {
+  decodeLeaderAnswer,
   decodeLeaderRequest,
   decodeProposal,
   encodeExchange,
+  encodeProposal,
   type LeaderAnswer,
   type LeaderRequest,
 } from "./proposal.ts";
@@ -189,6 +191,44 @@ class Runner implements RaftRunner {
     );
   }
 
+  position(): EntryId {
+    const { lastIndex } = this.#raft;
+    return { index: lastIndex, term: this.#raft.termAt(lastIndex) ?? 0 };
+  }
+
+  async positions(
+    nodes: readonly NodeId[],
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<ReadonlyMap<NodeId, EntryId>> {
+    const found = new Map<NodeId, EntryId>();
+    const body = encodeExchange({ kind: "position" });
+    await Promise.allSettled(
+      nodes.map(async (node) => {
+        const answer = await this.#options.transport.request(node, body, { signal });
+        const read = decodeLeaderAnswer(answer);
+        if (read.kind === "position") found.set(node, { index: read.index, term: read.term });
+      }),
+    );
+    return found;
+  }
+
+  async recover(
+    { learners, data }: { readonly learners: readonly NodeId[]; readonly data: Uint8Array },
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<number> {
+    if (this.#raft.leader !== undefined) {
+      throw new RaftError("has_quorum", "A leader works here, so nothing is to be recovered.");
+    }
+    const index = this.#raft.lastIndex + 2;
+    const id = randomName(this.#options.random, 16);
+    this.#raft.recover({ learners, data: encodeProposal({ id, data }) });
+    this.#options.logger.warn({ index, learners }, "going on without a majority");
+    this.#pump();
+    const either = AbortSignal.any([signal, this.#stop.signal]);
+    await whenCell(this.#status, ({ appliedIndex }) => appliedIndex >= index, { signal: either });
+    return index;
+  }
+
   progress(): readonly MemberProgress[] | undefined {
     return this.#raft.progress();
   }
@@ -270,6 +310,8 @@ class Runner implements RaftRunner {
         return this.#appendForwarded(request.proposals);
       case "read_index":
         return await this.#answerRead(signal);
+      case "position":
+        return { kind: "position", ...this.position() };
       case "snapshot_chunk":
         return await this.#snapshotSource.chunk(request, request.offset);
       default:

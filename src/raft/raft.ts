@@ -8,6 +8,7 @@ import {
   encodeConfiguration,
   isJoint,
   problemOf,
+  simpleConfiguration,
   stepTowards,
   type TargetConfiguration,
 } from "./configuration.ts";
@@ -302,6 +303,33 @@ export class Raft {
     appendAsLeader(state, role, [{ kind: "configuration", data }]);
     advanceCommit(state, role);
     return { kind: "appended", index: log.lastIndex };
+  }
+
+  /**
+   * Goes on without a majority, as the only voter: what this log holds becomes the agreed
+   * truth, `data` right after it. Breaks the protocol's promise that nothing agreed is lost,
+   * so it is for a quorum that will never come back, on the survivor with the longest log.
+   */
+  recover({
+    learners,
+    data,
+  }: {
+    readonly learners: readonly NodeId[];
+    readonly data: Uint8Array;
+  }): void {
+    const state = this.#state;
+    const { log, self } = state;
+    becomeFollower(state, { term: state.term + 1, leader: undefined });
+    const { term } = state;
+    const index = log.lastIndex + 1;
+    const configuration = simpleConfiguration({ voters: [self], learners });
+    const entries: readonly Entry[] = [
+      { index, term, kind: "configuration", data: encodeConfiguration(configuration) },
+      { index: index + 1, term, kind: "normal", data },
+    ];
+    log.append(entries);
+    state.configurations.append(entries);
+    preCampaign(state);
   }
 
   /** Hands leadership to a voter; says whether that was begun. */

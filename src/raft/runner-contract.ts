@@ -1,7 +1,7 @@
 import type { Clock, Logger, NodeId, Random, ReadableCell } from "../kernel/index.ts";
 import { isSameSet, type TargetConfiguration } from "./configuration.ts";
-import type { LogStorage } from "./log-storage.ts";
-import type { MemberProgress } from "./raft.ts";
+import type { EntryId, LogStorage } from "./log-storage.ts";
+import type { MemberProgress, Raft } from "./raft.ts";
 import type { RaftTiming } from "./timing.ts";
 import type { RaftStateMachine, RaftTransport } from "./transport.ts";
 
@@ -70,6 +70,24 @@ export interface RaftRunner extends AsyncDisposable {
     target: TargetConfiguration,
     options: { readonly signal: AbortSignal },
   ): Promise<void>;
+  /**
+   * How far the logs of other nodes reach, as they answer: only those that do are in the map.
+   */
+  positions(
+    nodes: readonly NodeId[],
+    options: { readonly signal: AbortSignal },
+  ): Promise<ReadonlyMap<NodeId, EntryId>>;
+  /** How far this node's own log reaches. */
+  position(): EntryId;
+  /**
+   * Goes on without a majority, as the only voter, see {@link Raft.recover}; resolves with
+   * the index of `data` once it is applied here.
+   * @throws RaftError `has_quorum`
+   */
+  recover(
+    wanted: { readonly learners: readonly NodeId[]; readonly data: Uint8Array },
+    options: { readonly signal: AbortSignal },
+  ): Promise<number>;
   /** How far the members are; undefined on others than the leader. */
   progress(): readonly MemberProgress[] | undefined;
   /**

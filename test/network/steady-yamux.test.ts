@@ -7,7 +7,6 @@ async function newHost(t: Test) {
     identity: await newIdentity(t),
     listen: { host: "127.0.0.1", port: 0 },
     isAdmitted: () => true,
-    isRemoved: () => false,
   });
   t.teardown(() => host.stop());
   return host;

@@ -41,6 +41,7 @@ async function startNode(
 ) {
   const members = new Cell<ReadonlySet<NodeId>>(new Set());
   const removed = new Cell<ReadonlySet<NodeId>>(new Set());
+  const toldRemovedBy = new Cell<NodeId | undefined>(undefined);
   const addresses = new Map<NodeId, string>();
   const network = await startLibp2pNetwork({
     identity,
@@ -49,6 +50,7 @@ async function startNode(
     addressOf: (node) => addresses.get(node),
     members,
     removed,
+    onRemoved: (by) => toldRemovedBy.set(by),
     clock: systemClock,
     random: seededRandom(3),
     logger: silentLogger,
@@ -59,7 +61,7 @@ async function startNode(
     members.set(new Set([...members.get(), other.network.self]));
   };
   const address = `127.0.0.1:${network.listenPort}`;
-  return { network, members, removed, addresses, address, identity, know };
+  return { network, members, removed, toldRemovedBy, addresses, address, identity, know };
 }
 
 async function startSeed(t: Test) {
@@ -217,7 +219,6 @@ t.test("who shows another node's certificate is not told the secret", async (t) 
     identity: await newIdentity(t),
     listen: { host: "127.0.0.1", port: 0 },
     isAdmitted: () => true,
-    isRemoved: () => false,
   });
   t.teardown(() => impostor.stop());
   const asked: unknown[] = [];
@@ -246,7 +247,6 @@ t.test("a stranger is shown nothing, and the door in time", async (t) => {
     identity,
     listen: undefined,
     isAdmitted: () => true,
-    isRemoved: () => false,
   });
   t.teardown(() => host.stop());
   const overheard: string[] = [];
@@ -310,9 +310,10 @@ t.test("a removed node's certificate counts for nothing", async (t) => {
   await whenCell(other.network.connected, (peers) => peers.size === 0, { signal: soon() });
   await t.rejects(
     other.network.request(seed.network.self, "/t/1", new Uint8Array(), { signal: soon() }),
-    { code: "unreachable" },
+    { code: "not_admitted", message: /was removed from the cluster/ },
   );
   t.equal(seed.network.connected.get().size, 0);
+  t.equal(other.toldRemovedBy.get(), seed.network.self, "and it is told so");
 });
 
 t.test("what a node says that is no member is not heard through a member either", async (t) => {

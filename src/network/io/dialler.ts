@@ -2,7 +2,7 @@ import type { Connection, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { Packr } from "msgpackr";
 import { z } from "zod";
-import { type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
+import { CodedError, type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
 import { NetworkError } from "../errors.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
 import { type Credentials, verifyMembership } from "./credentials.ts";
@@ -14,6 +14,8 @@ import { helloProtocol, strangerLimits } from "./strangers.ts";
 const packr = new Packr({ useRecords: false });
 
 const dialTimeoutMs = 4_000;
+/** Answers the greeting of a node that is no member any more. */
+const removedCode = "removed";
 
 const helloSchema = z.object({ membership: z.string().max(2_048) });
 const helloAnswerSchema = helloSchema.extend({ wasKnown: z.boolean() });
@@ -24,6 +26,7 @@ export type DiallerOptions = {
   readonly credentials: Credentials;
   readonly addressOf: (node: NodeId) => string | undefined;
   readonly isRemoved: (peer: string) => boolean;
+  readonly onRemoved?: (by: NodeId, message: string) => void;
   /** Told of every peer that has shown a certificate of this cluster. */
   readonly certify: (node: NodeId) => void;
   readonly logger: Logger;
@@ -87,10 +90,25 @@ export class Dialler {
   /** Shows both sides' certificates; resolves with whether the other side knew us before. */
   async #greet(connection: Connection, signal: AbortSignal): Promise<boolean> {
     const { membership } = this.#options.credentials;
-    const reply = await ask(connection, helloProtocol, packr.pack({ membership }), signal);
+    const reply = await this.#askHello(connection, packr.pack({ membership }), signal);
     const { membership: theirs, wasKnown } = helloAnswerSchema.parse(packr.unpack(reply));
     this.#admit(connection.remotePeer.toString(), theirs);
     return wasKnown;
+  }
+
+  async #askHello(
+    connection: Connection,
+    body: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    try {
+      return await ask(connection, helloProtocol, body, signal);
+    } catch (error) {
+      const isRemoval = error instanceof NetworkError && error.remoteCode === removedCode;
+      if (!isRemoval) throw error;
+      this.#options.onRemoved?.(nodeId(connection.remotePeer.toString()), error.message);
+      throw new NetworkError("not_admitted", error.message, { cause: error });
+    }
   }
 
   async #hello(connection: Connection, body: Uint8Array): Promise<Uint8Array> {
@@ -102,14 +120,14 @@ export class Dialler {
     });
   }
 
-  /** @throws NetworkError `not_admitted` */
+  /** @throws NetworkError `not_admitted`, CodedError {@link removedCode} */
   #admit(peer: string, membership: string): void {
     const { credentials, isRemoved, certify } = this.#options;
     if (verifyMembership(membership, credentials.clusterPublicKey) !== peer) {
       throw new NetworkError("not_admitted", "The membership certificate is another node's.");
     }
     if (isRemoved(peer)) {
-      throw new NetworkError("not_admitted", `Node ${peer} was removed from the cluster.`);
+      throw new CodedError(removedCode, `Node ${peer} was removed from the cluster.`);
     }
     certify(nodeId(peer));
   }

@@ -21,15 +21,13 @@ export type HostOptions = {
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   /** Others take no part in gossip. */
   readonly isAdmitted: (peer: string) => boolean;
-  /** Not even as a stranger. */
-  readonly isRemoved: (peer: string) => boolean;
 };
 
 /**
  * libp2p with the settings of a cluster: connections are few, wanted and for ever, and all
  * inbound ones come from the local proxy, so nothing may be counted per address.
  */
-export function createHost({ identity, listen, isAdmitted, isRemoved }: HostOptions) {
+export function createHost({ identity, listen, isAdmitted }: HostOptions) {
   return createLibp2p({
     privateKey: identity.privateKey,
     addresses: {
@@ -41,8 +39,6 @@ export function createHost({ identity, listen, isAdmitted, isRemoved }: HostOpti
     connectionGater: {
       // Private and loopback addresses are what clusters are made of.
       denyDialMultiaddr: () => false,
-      denyInboundEncryptedConnection: (peer) => isRemoved(peer.toString()),
-      denyOutboundEncryptedConnection: (peer) => isRemoved(peer.toString()),
     },
     connectionManager: {
       maxConnections: 1_000,

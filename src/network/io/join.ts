@@ -93,7 +93,6 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
     identity: options.identity,
     listen: undefined,
     isAdmitted: () => false,
-    isRemoved: () => false,
   });
   const problems: string[] = [];
   try {

@@ -39,6 +39,8 @@ export type NetworkOptions = {
   readonly members: ReadableCell<ReadonlySet<NodeId>>;
   /** Who was a member and is one no more: its certificate counts for nothing. */
   readonly removed?: ReadableCell<ReadonlySet<NodeId>>;
+  /** A member says that this node was removed from the cluster. */
+  readonly onRemoved?: (by: NodeId, message: string) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -51,7 +53,7 @@ export async function startLibp2pNetwork(options: NetworkOptions): Promise<Libp2
   const isRemoved = (peer: string) => removed?.get().has(nodeId(peer)) ?? false;
   const isAdmitted = (peer: string) =>
     !isRemoved(peer) && (certified.has(peer) || members.get().has(nodeId(peer)));
-  const host = await createHost({ identity, listen, isAdmitted, isRemoved });
+  const host = await createHost({ identity, listen, isAdmitted });
   return new Libp2pNetwork(options, { host, certified, isAdmitted, isRemoved });
 }
 
@@ -261,8 +263,11 @@ export class Libp2pNetwork implements PeerNetwork {
     const peers = new Set<NodeId>();
     for (const id of this.#host.getPeers()) {
       const peer = id.toString();
-      if (this.#parts.isRemoved(peer)) this.#hangUp(peer);
-      else if (this.#parts.isAdmitted(peer)) peers.add(nodeId(peer));
+      const wasMember = this.#connected.get().has(nodeId(peer));
+      if (this.#parts.isRemoved(peer)) {
+        // One that comes back is told why it is not let in, so it may connect, as a stranger.
+        if (wasMember) this.#hangUp(peer);
+      } else if (this.#parts.isAdmitted(peer)) peers.add(nodeId(peer));
     }
     if (peers.symmetricDifference(this.#connected.get()).size === 0) return;
     this.#connected.set(peers);
