@@ -2,9 +2,11 @@ import { z } from "zod";
 import { serviceSpecSchema } from "../spec/index.ts";
 import {
   appliedSchema,
+  backupSchema,
   createdTokenSchema,
   logEntrySchema,
   nodeViewSchema,
+  recoveryViewSchema,
   serviceViewSchema,
   statusViewSchema,
   taskViewSchema,
@@ -143,6 +145,33 @@ export const routes = {
     query: nothing,
     body: undefined,
     response: z.array(tokenViewSchema),
+  },
+  backup: {
+    method: "GET",
+    path: "/v1/backup",
+    params: nothing,
+    query: nothing,
+    body: undefined,
+    response: backupSchema,
+  },
+  recovery: {
+    method: "GET",
+    path: "/v1/recovery",
+    params: nothing,
+    query: nothing,
+    body: undefined,
+    response: recoveryViewSchema,
+  },
+  recover: {
+    method: "POST",
+    path: "/v1/recovery",
+    params: nothing,
+    query: nothing,
+    body: z.strictObject({
+      /** Ids of the nodes that are given up: those that `recovery` showed not to answer. */
+      lost: z.array(z.string()).max(10_000),
+    }),
+    response: z.object({ index: z.number() }),
   },
 } as const satisfies Readonly<Record<string, RouteShape>>;
 

@@ -6,11 +6,11 @@ import {
   sameValue,
   tasksOf,
 } from "../cluster/index.ts";
-import { type ServiceKey, serviceKey } from "../kernel/index.ts";
+import { codeOf, type ServiceKey, serviceKey } from "../kernel/index.ts";
 import { describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
 import { ApiError, isProblemCode } from "./problem.ts";
-import type { Change, CreatedToken, LogEntry } from "./views.ts";
+import type { Change, CreatedToken, LogEntry, RecoveryView } from "./views.ts";
 import {
   type Facts,
   nodeViews,
@@ -28,6 +28,16 @@ export interface ApiBackend {
   subscribe(listener: () => void): () => void;
   /** @throws CodedError `no_quorum` */
   submit(command: Command, options: { readonly signal: AbortSignal }): Promise<Outcome>;
+  /** Resolves once this node knows everything agreed so far. @throws CodedError `no_quorum` */
+  catchUp(options: { readonly signal: AbortSignal }): Promise<void>;
+  readonly recovery: {
+    view(options: { readonly signal: AbortSignal }): Promise<RecoveryView>;
+    /** @throws CodedError `conflict` */
+    recover(
+      lost: readonly string[],
+      options: { readonly signal: AbortSignal },
+    ): Promise<{ readonly index: number }>;
+  };
   /** The proposer's wall clock, ms. */
   now(): number;
   createToken(
@@ -123,6 +133,21 @@ export function makeHandlers(backend: ApiBackend): Handlers {
         { signal },
       );
     },
+    backup: async ({ signal }) => {
+      const isConfirmed = await backend.catchUp({ signal }).then(
+        () => true,
+        (error: unknown) => {
+          if (codeOf(error) === "no_quorum") return false;
+          throw error;
+        },
+      );
+      const { clusterId, index, services } = backend.facts().state;
+      const specs = [...services.values()].map(({ spec }) => spec);
+      const takenAt = timeText(backend.now());
+      return { clusterId, index, takenAt, isConfirmed, services: specs };
+    },
+    recovery: ({ signal }) => backend.recovery.view({ signal }),
+    recover: ({ body, signal }) => backend.recovery.recover(body.lost, { signal }),
     listTokens: async () =>
       [...backend.facts().state.tokens.values()].map((token) => ({
         id: token.id,

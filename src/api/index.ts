@@ -8,10 +8,12 @@ export { type ApiBackend, makeHandlers } from "./handlers.ts";
 export type { ProblemCode } from "./problem.ts";
 export type {
   AppliedChanges,
+  Backup,
   Change,
   CreatedToken,
   LogEntry,
   NodeView,
+  RecoveryView,
   ServiceView,
   StatusView,
   TaskView,

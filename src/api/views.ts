@@ -29,6 +29,35 @@ export const statusViewSchema = z.object({
   tasks: z.object({ desired: z.number(), running: z.number() }),
 });
 
+/** What the cluster agreed to run, at one index of the log. */
+export const backupSchema = z.object({
+  clusterId: z.string(),
+  index: z.number(),
+  takenAt: time,
+  /** Whether a quorum confirmed that the node which answered knew the newest state. */
+  isConfirmed: z.boolean(),
+  services: z.array(serviceSpecSchema),
+});
+
+/** What is left of a cluster whose quorum is lost. */
+export const recoveryViewSchema = z.object({
+  clusterId: z.string(),
+  /** Up to here the node that answered knows the log to be agreed. */
+  commitIndex: z.number(),
+  nodes: z.array(
+    z.object({
+      id: z.string(),
+      name: z.string(),
+      isSelf: z.boolean(),
+      isVoter: z.boolean(),
+      /** The last entry of its log; null for one that does not answer. */
+      position: z.object({ index: z.number(), term: z.number() }).nullable(),
+    }),
+  ),
+  /** Why the node that answered cannot recover the cluster; null when it can. */
+  refusal: z.string().nullable(),
+});
+
 export const nodeViewSchema = z.object({
   id: z.string(),
   name: z.string(),
@@ -139,6 +168,8 @@ export const logEntrySchema = z.object({
   text: z.string(),
 });
 
+export type Backup = z.infer<typeof backupSchema>;
+export type RecoveryView = z.infer<typeof recoveryViewSchema>;
 export type StatusView = z.infer<typeof statusViewSchema>;
 export type NodeView = z.infer<typeof nodeViewSchema>;
 export type ServiceView = z.infer<typeof serviceViewSchema>;

@@ -1,7 +1,9 @@
 import { Command, CommanderError } from "commander";
 import { messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
+import { backup, restore } from "./commands/backup.ts";
 import { down, remove, scale } from "./commands/change.ts";
+import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken } from "./commands/token.ts";
 import { up } from "./commands/up.ts";
@@ -26,6 +28,7 @@ export function makeProgram(version: string): Command {
     .showSuggestionAfterError(true);
   addSeeing(program);
   addChanging(program);
+  addKeeping(program);
   shared(program.command("version").description("show the version of this command"), () =>
     Promise.resolve(process.stdout.write(`skein ${version} (node ${process.versions.node})\n`)),
   );
@@ -91,6 +94,32 @@ function addChanging(program: Command): void {
       .option("--ttl <DURATION>", "how long it is valid", "24h")
       .option("--uses <N>", "how many machines it may admit"),
     (session, _, options) => createToken(session, options),
+  );
+}
+
+/** What keeps the agreed state safe. */
+function addKeeping(program: Command): void {
+  client(
+    program
+      .command("backup")
+      .description("write what the cluster agreed to run to a file")
+      .argument("<FILE>"),
+    (session, [file]) => backup(session, String(file)),
+  );
+  client(
+    program
+      .command("restore")
+      .description("run in this cluster what a backup describes")
+      .argument("<FILE>")
+      .option("-d, --detach", "return when it is accepted"),
+    (session, [file], options) => restore(session, String(file), options),
+  );
+  client(
+    program
+      .command("recover")
+      .description("go on with the survivors after a majority of the voters was lost for good")
+      .option("--yes", "do it without asking"),
+    (session, _, options) => recover(session, options),
   );
 }
 

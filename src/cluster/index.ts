@@ -15,6 +15,7 @@ export {
 } from "./cluster-state.ts";
 export { ClusterStore } from "./cluster-store.ts";
 export type { Command, Outcome, RejectionCode } from "./command.ts";
+export { encodeCommand } from "./command-codec.ts";
 export {
   type Member,
   type MemberStatus,

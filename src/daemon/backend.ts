@@ -30,6 +30,8 @@ type BackendOptions = {
     command: Command,
     options: { readonly signal: AbortSignal },
   ) => Promise<Outcome>;
+  readonly catchUp: ApiBackend["catchUp"];
+  readonly recovery: ApiBackend["recovery"];
   readonly clock: Clock;
 };
 
@@ -49,6 +51,8 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     subscribe: (listener) =>
       onChange([state, observations, explanations], listener, { delayMs: coalesceMs }),
     submit,
+    catchUp: options.catchUp,
+    recovery: options.recovery,
     now: () => clock.now(),
     logs: (service, wanted) => taskLogs.ofService(service, wanted),
     createToken: async ({ role, ttlMs, uses }, { signal }) => {

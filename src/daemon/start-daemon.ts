@@ -33,6 +33,8 @@ import { watchFactsKnown } from "./facts-known.ts";
 import { fileIncarnation } from "./incarnation.ts";
 import { observe } from "./observe.ts";
 import { type Paths, pathsOf } from "./paths.ts";
+import { Recovery } from "./recovery.ts";
+import { markRemoved, refuseRemoved, removeContainers, removedError } from "./removal.ts";
 import { startReportLoop } from "./report-loop.ts";
 import { startRouteLoop } from "./route-loop.ts";
 import type { Settings } from "./settings.ts";
@@ -64,6 +66,8 @@ type Base = DaemonOptions & {
   readonly entered: Entered;
   readonly credentials: Credentials;
   readonly store: ClusterStore;
+  /** Set once a member has said that this node was removed from the cluster: the member's id. */
+  readonly removedBy: Cell<NodeId | undefined>;
 };
 
 /**
@@ -82,6 +86,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const submit: Submit = (command, { signal }) => base.store.submit(raft, command, { signal });
   const { observations, gossip } = await startObserving(base, { network, starting });
   const { runtime, kind } = await startRuntime(base, starting);
+  endWhenRemoved(base, { proxy, runtime, starting });
 
   handleJoin(network, {
     credentials: base.credentials,
@@ -182,6 +187,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       caFingerprint: caFingerprint(base.credentials.caPem),
     },
     submit,
+    catchUp: async (wanted) => {
+      await raft.barrier(wanted);
+    },
+    recovery: new Recovery({ self: base.self, raft, state: base.store.state, clock }),
     clock,
   });
   await startApi(base, { handlers: makeHandlers(backend), starting });
@@ -218,6 +227,7 @@ const transferTimeoutMs = 1_500;
 async function enter(options: DaemonOptions): Promise<Base> {
   const { settings, logger, signal } = options;
   const paths = pathsOf(settings.dataDirectory);
+  refuseRemoved(paths.data);
   mkdirSync(paths.data, { recursive: true, mode: 0o700 });
   mkdirSync(paths.run, { recursive: true, mode: 0o700 });
   const identity = await loadOrCreateIdentity(paths.data);
@@ -225,13 +235,44 @@ async function enter(options: DaemonOptions): Promise<Base> {
   const { credentials } = entered;
   logger.info({ clusterId: credentials.clusterId, how: entered.kind }, "cluster entered");
   const store = new ClusterStore();
-  return { ...options, paths, identity, self: identity.nodeId, entered, credentials, store };
+  const removedBy = new Cell<NodeId | undefined>(undefined);
+  const self = identity.nodeId;
+  return { ...options, paths, identity, self, entered, credentials, store, removedBy };
+}
+
+/** The cluster goes on without this node: it clears up after itself and ends. */
+function endWhenRemoved(
+  { removedBy, settings, store, logger, onFatal }: Base,
+  parts: {
+    readonly proxy: ProxyClient;
+    readonly runtime: ContainerRuntime;
+    readonly starting: AsyncDisposableStack;
+  },
+): void {
+  const { proxy, runtime, starting } = parts;
+  const { dataDirectory } = settings;
+  // After the agent has stopped, which would start again what is removed.
+  starting.defer(async () => {
+    if (removedBy.get() === undefined) return;
+    await removeContainers(runtime, logger);
+    await proxy.stop();
+  });
+  const end = () => {
+    const by = removedBy.get();
+    if (by === undefined) return;
+    const name = store.state.get().nodes.get(by)?.name ?? by;
+    markRemoved(dataDirectory, name);
+    onFatal(removedError(dataDirectory, name));
+  };
+  starting.defer(removedBy.subscribe(end));
+  end();
 }
 
 async function startNetwork({
   identity,
   credentials,
   store,
+  removedBy,
   logger,
 }: Base): Promise<Libp2pNetwork> {
   const seeds = credentials.seeds.map((seed) => nodeId(seed.nodeId));
@@ -241,7 +282,9 @@ async function startNetwork({
     return new Set(agreed.size > 0 ? agreed.keys() : [identity.nodeId, ...seeds]);
   };
   const members = new Cell<ReadonlySet<NodeId>>(known());
+  const removed = new Cell<ReadonlySet<NodeId>>(store.state.get().removedNodes);
   store.state.subscribe(() => {
+    removed.set(store.state.get().removedNodes);
     const next = known();
     if (next.symmetricDifference(members.get()).size > 0) members.set(next);
   });
@@ -251,6 +294,8 @@ async function startNetwork({
     listen: { host: "127.0.0.1", port: 0 },
     addressOf: addressBook(credentials, () => store.state.get()),
     members,
+    removed,
+    onRemoved: (by) => removedBy.set(by),
     clock,
     random,
     logger: logger.child({ part: "network" }),

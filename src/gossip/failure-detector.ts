@@ -24,6 +24,8 @@ export type FailureDetectorOptions = {
   ) => Promise<boolean | undefined>;
   /** Neither this node nor those that it asked reach the member. */
   readonly onSilent: (node: NodeId) => void;
+  /** Nobody answers, not even those who were asked about others: true; false when one does. */
+  readonly onIsolated: (isIsolated: boolean) => void;
   readonly onTick: () => void;
 };
 
@@ -32,12 +34,14 @@ type Watch = { lastHeardMs: number; isPinging: boolean; isProbing: boolean };
 /**
  * Watches this node's successors on the ring: a ping each interval, indirect ones through
  * others after a silence, and silence only counts when somebody else confirms it. A node
- * that is cut off, or that was itself frozen, blames nobody (Lifeguard's local health).
+ * that is cut off, or that was itself frozen, blames nobody (Lifeguard's local health); the
+ * former only knows of itself that it is alone.
  */
 export class FailureDetector {
   readonly #options: FailureDetectorOptions;
   readonly #watches = new Map<NodeId, Watch>();
   #forgiving = 0;
+  #isIsolated = false;
 
   constructor(options: FailureDetectorOptions) {
     this.#options = options;
@@ -47,6 +51,7 @@ export class FailureDetector {
   heardFrom(node: NodeId): void {
     const watch = this.#watches.get(node);
     if (watch !== undefined) watch.lastHeardMs = this.#options.clock.monotonic();
+    this.#setIsolated(false);
   }
 
   /** Runs until `signal` aborts; never rejects. */
@@ -62,6 +67,12 @@ export class FailureDetector {
       dueMs = clock.monotonic() + timing.pingIntervalMs;
       await clock.sleep(timing.pingIntervalMs, { signal }).catch(() => undefined);
     }
+  }
+
+  #setIsolated(isIsolated: boolean): void {
+    if (isIsolated === this.#isIsolated) return;
+    this.#isIsolated = isIsolated;
+    this.#options.onIsolated(isIsolated);
   }
 
   /** Silence may well have been our own: everybody starts anew. */
@@ -113,6 +124,7 @@ export class FailureDetector {
         if (isReached === true) watch.lastHeardMs = this.#options.clock.monotonic();
         const hasSpoken = watch.lastHeardMs > startedAtMs;
         if (isReached === false && !hasSpoken) this.#options.onSilent(node);
+        if (isReached === undefined && !hasSpoken) this.#setIsolated(true);
       })
       .finally(() => {
         watch.isProbing = false;

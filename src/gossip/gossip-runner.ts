@@ -83,6 +83,7 @@ class RunningGossip implements Gossip {
   readonly #detector: FailureDetector;
   #version = 0;
   #isPublishDue = false;
+  #isIsolated = false;
   #undo: readonly (() => void)[] = [];
   #linked: ReadonlySet<NodeId> = new Set();
 
@@ -105,6 +106,10 @@ class RunningGossip implements Gossip {
       ping: (node, signal) => this.#ping(node, signal),
       indirectPing: (helper, target, signal) => this.#indirectPing(helper, target, signal),
       onSilent: (node) => this.#tell(this.#table.suspect(node, network.self, clock.now())),
+      onIsolated: (isIsolated) => {
+        this.#isIsolated = isIsolated;
+        this.#update();
+      },
       onTick: () => this.#expire(),
     });
     this.#serve();
@@ -382,7 +387,11 @@ class RunningGossip implements Gossip {
   #update(): void {
     const before = this.#members.get();
     const members = new Map(
-      this.#table.entries().map(({ nodeId, status, sinceMs }) => [nodeId, { status, sinceMs }]),
+      this.#table.entries().map(({ nodeId, status, sinceMs }) => {
+        // Nobody is blamed for it, but what cannot be reached is no place to send requests to.
+        const isOutOfReach = this.#isIsolated && status === "alive" && nodeId !== this.#table.self;
+        return [nodeId, { status: isOutOfReach ? "suspect" : status, sinceMs }];
+      }),
     );
     const isSame =
       members.size === before.size &&

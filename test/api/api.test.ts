@@ -47,6 +47,13 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
       return outcome;
     },
     now: () => 1_000,
+    catchUp: async () => {
+      if (options.hasQuorum === false) throw new CodedError("no_quorum", "No leader was found.");
+    },
+    recovery: {
+      view: () => Promise.reject(new Error("unexpected")),
+      recover: () => Promise.reject(new Error("unexpected")),
+    },
     createToken: () => Promise.reject(new Error("unexpected")),
     async *logs() {
       yield {

@@ -2,8 +2,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import type { NodeView, ServiceView, TaskView } from "../../src/api/index.ts";
+import type { ServiceView } from "../../src/api/index.ts";
 import { Machines, machinesUnavailable, type Sample } from "./machines.ts";
+import { Watch } from "./watch.ts";
 
 /** The main job on three machines with a Docker engine each, and everything that can befall it. */
 
@@ -36,67 +37,17 @@ services:
   const targets = (hosts: readonly number[]) =>
     hosts.map((number) => ({ host: machines.address(number), port: publishedPort }));
 
-  async function until(
-    what: string,
-    limitMs: number,
-    test: () => boolean | Promise<boolean>,
-  ): Promise<number> {
-    const from = performance.now();
-    for (;;) {
-      if (await test()) {
-        const tookMs = Math.round(performance.now() - from);
-        t.comment(`${what}: after ${tookMs} ms`);
-        return tookMs;
-      }
-      if (performance.now() - from > limitMs) {
-        for (const number of numbers)
-          t.comment(`m${number}: ${machines.daemonLog(number).slice(-3_000)}`);
-        throw new Error(`after ${limitMs} ms still not: ${what}`);
-      }
-      await sleep(100);
-    }
-  }
-
-  const nodes = async (from: number) => {
-    const result = await machines.skein(from, "node", "ls", "--json");
-    return result.status === 0 ? (JSON.parse(result.stdout) as NodeView[]) : [];
-  };
-  /** Every machine is seen ready from this one; a daemon that does not answer sees nothing. */
-  const seesAllReady = async (from: number) => {
-    const list = await nodes(from);
-    return list.length === numbers.length && list.every((node) => node.status === "ready");
-  };
-  const tasks = async (from: number) => {
-    const result = await machines.skein(from, "ps", "--json");
-    const list = result.status === 0 ? (JSON.parse(result.stdout) as TaskView[]) : [];
-    return list.filter((task) => task.desired === "running");
-  };
-  /** What the engines run, by machine: the truth that the cluster has to match. */
-  const containers = (on: readonly number[] = numbers) =>
-    new Map(
-      on.map((number) => {
-        const listing = machines.docker(
-          number,
-          "ps",
-          "-q",
-          "--no-trunc",
-          "--filter",
-          "label=skein.task",
-        );
-        return [number, listing.stdout.split("\n").filter((id) => id !== "")] as const;
-      }),
-    );
-  const allContainers = (on?: readonly number[]) => [...containers(on).values()].flat();
-  const leader = async (from: number) => {
-    const list = await nodes(from);
-    return Number(list.find((node) => node.role === "leader")?.name.slice(1) ?? 0);
-  };
+  const watch = new Watch(t, machines, numbers);
   const failures = (samples: readonly Sample[]) =>
     samples.filter((sample) => sample.status !== 200);
 
   await t.test("1. daemons join by address; strangers are refused", async (t) => {
     machines.startDaemon(1);
-    await until("the first daemon answers", 20_000, async () => (await nodes(1)).length === 1);
+    await watch.until(
+      "the first daemon answers",
+      20_000,
+      async () => (await watch.nodes(1)).length === 1,
+    );
     const token = (await machines.skein(1, "token", "create")).stdout.trim();
 
     const wrong = await machines.skein(
@@ -119,9 +70,9 @@ services:
     for (const number of [2, 3]) {
       machines.startDaemon(number, "--join", "10.98.0.1:7946", "--token", token);
     }
-    const took = await until("three nodes ready everywhere, one leader", 30_000, async () => {
+    const took = await watch.until("three nodes ready everywhere, one leader", 30_000, async () => {
       for (const number of numbers) {
-        const list = await nodes(number);
+        const list = await watch.nodes(number);
         const ready = list.filter((node) => node.status === "ready");
         const leaders = list.filter((node) => node.role === "leader");
         if (ready.length !== 3 || leaders.length !== 1) return false;
@@ -130,23 +81,18 @@ services:
     });
     t.ok(took < 10_000, "within 10 s of the last start");
     const seen = await Promise.all(
-      numbers.map(async (number) => (await nodes(number)).map((node) => node.id)),
+      numbers.map(async (number) => (await watch.nodes(number)).map((node) => node.id)),
     );
     t.strictSame(seen[1], seen[0]);
     t.strictSame(seen[2], seen[0]);
-    await until(
-      "three voters",
-      20_000,
-      async () =>
-        (await nodes(1)).filter(({ role }) => role === "leader" || role === "voter").length === 3,
-    );
+    await watch.until("three voters", 20_000, async () => (await watch.voters(1)) === 3);
   });
 
   await t.test("2. replicas spread over the machines, every machine answers", async (t) => {
     const up = await machines.skein(2, "up", "-f", compose("1"));
     t.equal(up.status, 0, up.stderr);
     t.strictSame(
-      [...containers().values()].map((ids) => ids.length),
+      [...watch.containers().values()].map((ids) => ids.length),
       [1, 1, 1],
     );
     const samples = await machines.request(targets(numbers), 300);
@@ -160,23 +106,23 @@ services:
   });
 
   await t.test("the same file again changes nothing", async (t) => {
-    const before = allContainers();
+    const before = watch.allContainers();
     const up = await machines.skein(3, "up", "-f", composeFile);
     t.match(up, { status: 0, stdout: /no changes/ });
-    t.strictSame(allContainers(), before);
+    t.strictSame(watch.allContainers(), before);
   });
 
   await t.test("3. scaling keeps what is there", async (t) => {
-    const before = allContainers();
+    const before = watch.allContainers();
     t.match(await machines.skein(1, "scale", "web=5"), { status: 0 });
-    const five = allContainers();
+    const five = watch.allContainers();
     t.equal(five.length, 5);
     t.strictSame(
       before.filter((id) => !five.includes(id)),
       [],
     );
     t.match(await machines.skein(3, "scale", "web=3"), { status: 0 });
-    const three = allContainers();
+    const three = watch.allContainers();
     t.equal(three.length, 3);
     t.strictSame(
       three.filter((id) => !five.includes(id)),
@@ -186,48 +132,48 @@ services:
 
   for (const how of [["rm", "-f"], ["kill"]]) {
     await t.test(`4. docker ${how.join(" ")} of a container: replaced within 5 s`, async (t) => {
-      const [victim = ""] = containers().get(2) ?? [];
+      const [victim = ""] = watch.containers().get(2) ?? [];
       machines.docker(2, ...how, victim);
-      const took = await until("replaced", 15_000, () => {
-        const now = allContainers();
+      const took = await watch.until("replaced", 15_000, () => {
+        const now = watch.allContainers();
         return now.length === 3 && !now.includes(victim);
       });
       t.ok(took < 5_000);
-      await until("and served", 10_000, async () => {
-        const list = await tasks(1);
+      await watch.until("and served", 10_000, async () => {
+        const list = await watch.tasks(1);
         return list.filter((task) => task.status === "running").length === 3;
       });
     });
   }
 
   await t.test("5. kill -9 of a daemon: containers serve on and are adopted", async (t) => {
-    const before = allContainers();
+    const before = watch.allContainers();
     await machines.signalDaemon(2, "SIGKILL");
     t.strictSame(failures(await machines.request(targets(numbers), 60)), []);
     machines.startDaemon(2);
-    const took = await until("adopted", 20_000, async () => {
-      const list = await tasks(2);
+    const took = await watch.until("adopted", 20_000, async () => {
+      const list = await watch.tasks(2);
       const ids = list.map((task) => task.containerId);
       return list.length === 3 && before.every((id) => ids.includes(id));
     });
     t.ok(took < 5_000);
-    t.strictSame(allContainers().sort(), before.sort());
-    await until("all ready again", 20_000, () => seesAllReady(1));
+    t.strictSame(watch.allContainers().toSorted(), before.toSorted());
+    await watch.until("all ready again", 20_000, () => watch.seesAllReady(1));
   });
 
   await t.test(
     "6. power loss of a machine: routed around, replaced, exactly three after",
     async (t) => {
-      const victim = (await leader(1)) === 3 ? 2 : 3;
+      const victim = (await watch.leader(1)) === 3 ? 2 : 3;
       const others = numbers.filter((number) => number !== victim);
       const load = machines.startLoad({ targets: targets(others), intervalMs: 20 });
       await sleep(500);
       const lostAtMs = 500;
       await machines.kill(victim);
-      const took = await until(
+      const took = await watch.until(
         "three replicas on the other two",
         60_000,
-        () => allContainers(others).length === 3,
+        () => watch.allContainers(others).length === 3,
       );
       t.ok(took < 30_000, "elsewhere within 30 s");
       await sleep(1_000);
@@ -241,15 +187,15 @@ services:
 
       await machines.start(victim);
       machines.startDaemon(victim);
-      await until("it is back", 30_000, () => seesAllReady(1));
-      await until("exactly three", 10_000, () => allContainers().length === 3);
+      await watch.until("it is back", 30_000, () => watch.seesAllReady(1));
+      await watch.until("exactly three", 10_000, () => watch.allContainers().length === 3);
       await sleep(2_000);
-      t.equal(allContainers().length, 3, "and it stays so");
+      t.equal(watch.allContainers().length, 3, "and it stays so");
     },
   );
 
   await t.test("7. leader killed: another takes over", async (t) => {
-    const old = await leader(1);
+    const old = await watch.leader(1);
     const other = numbers.find((number) => number !== old) ?? 1;
     await machines.signalDaemon(old, "SIGKILL");
     const from = performance.now();
@@ -264,10 +210,10 @@ services:
     t.comment(`accepted after ${Math.round(tookMs)} ms`);
     t.ok(tookMs < 5_000);
     machines.startDaemon(old);
-    await until(
+    await watch.until(
       "four, all ready",
       40_000,
-      async () => (await seesAllReady(other)) && allContainers().length === 4,
+      async () => (await watch.seesAllReady(other)) && watch.allContainers().length === 4,
     );
     t.match(await machines.skein(other, "scale", "web=3"), { status: 0 });
   });
@@ -275,17 +221,17 @@ services:
   await t.test(
     "8. all daemons killed at once: everything acknowledged is there again",
     async (t) => {
-      const before = allContainers();
+      const before = watch.allContainers();
       await Promise.all(numbers.map((number) => machines.signalDaemon(number, "SIGKILL")));
       for (const number of numbers) machines.startDaemon(number);
-      await until("all ready", 30_000, () => seesAllReady(1));
+      await watch.until("all ready", 30_000, () => watch.seesAllReady(1));
       const services = await machines.skeinJson<ServiceView[]>(2, "ls");
       t.match(services, [{ name: "web", desired: 3 }]);
-      await until("three running", 20_000, async () => {
-        const list = await tasks(3);
+      await watch.until("three running", 20_000, async () => {
+        const list = await watch.tasks(3);
         return list.filter((task) => task.status === "running").length === 3;
       });
-      t.strictSame(allContainers().sort(), before.sort());
+      t.strictSame(watch.allContainers().toSorted(), before.toSorted());
     },
   );
 
@@ -334,7 +280,7 @@ services:
 
   await t.test("10. without a quorum a submit says so; what runs goes on", async (t) => {
     machines.cut(3);
-    await until("m3 knows that it is alone", 15_000, async () => {
+    await watch.until("m3 knows that it is alone", 15_000, async () => {
       const { stdout } = await machines.skein(3, "status", "--json");
       return JSON.parse(stdout).quorum.hasQuorum === false;
     });
@@ -342,28 +288,28 @@ services:
     t.equal(scale.status, 5, scale.stderr);
     t.match(scale.stderr, /quorum/);
     machines.heal(3);
-    await until("healed", 30_000, () => seesAllReady(3));
+    await watch.until("healed", 30_000, () => watch.seesAllReady(3));
     t.match(await machines.skeinJson<ServiceView[]>(1, "ls"), [{ desired: 3 }]);
-    await until("exactly three again", 30_000, () => allContainers().length === 3);
+    await watch.until("exactly three again", 30_000, () => watch.allContainers().length === 3);
   });
 
   await t.test("SIGTERM: hands over, keeps containers, ends within 5 s", async (t) => {
-    const before = allContainers();
-    const old = await leader(1);
+    const before = watch.allContainers();
+    const old = await watch.leader(1);
     const from = performance.now();
     const code = await machines.signalDaemon(old, "SIGTERM");
     const tookMs = performance.now() - from;
     t.comment(`ended after ${Math.round(tookMs)} ms`);
     t.ok(tookMs < 5_000);
     t.equal(code, 0);
-    t.strictSame(allContainers().sort(), before.sort());
+    t.strictSame(watch.allContainers().toSorted(), before.toSorted());
     machines.startDaemon(old);
-    await until("all ready", 20_000, () => seesAllReady(old));
+    await watch.until("all ready", 20_000, () => watch.seesAllReady(old));
   });
 
   await t.test("down removes everything", async (t) => {
     const down = await machines.skein(2, "down", "-f", composeFile);
     t.equal(down.status, 0, down.stderr);
-    t.strictSame(allContainers(), []);
+    t.strictSame(watch.allContainers(), []);
   });
 });

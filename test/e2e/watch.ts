@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Test } from "tap";
+import type { NodeView, TaskView } from "../../src/api/index.ts";
+import type { Machines } from "./machines.ts";
+
+const pollMs = 100;
+
+/** Looks at a cluster on test machines from outside, as a person with a command line does. */
+export class Watch {
+  readonly #t: Test;
+  readonly #machines: Machines;
+  readonly #numbers: readonly number[];
+
+  constructor(t: Test, machines: Machines, numbers: readonly number[]) {
+    this.#t = t;
+    this.#machines = machines;
+    this.#numbers = numbers;
+  }
+
+  /** Resolves with how long it took, ms. Past the limit it shows the daemons' logs and throws. */
+  async until(
+    what: string,
+    limitMs: number,
+    test: () => boolean | Promise<boolean>,
+  ): Promise<number> {
+    const from = performance.now();
+    for (;;) {
+      if (await test()) {
+        const tookMs = Math.round(performance.now() - from);
+        this.#t.comment(`${what}: after ${tookMs} ms`);
+        return tookMs;
+      }
+      if (performance.now() - from > limitMs) {
+        for (const number of this.#numbers) {
+          this.#t.comment(`m${number}: ${this.#machines.daemonLog(number).slice(-3_000)}`);
+        }
+        throw new Error(`after ${limitMs} ms still not: ${what}`);
+      }
+      await sleep(pollMs);
+    }
+  }
+
+  /** None while its daemon does not answer. */
+  async nodes(from: number): Promise<readonly NodeView[]> {
+    const { status, stdout } = await this.#machines.skein(from, "node", "ls", "--json");
+    return status === 0 ? (JSON.parse(stdout) as NodeView[]) : [];
+  }
+
+  /** Every machine is seen ready from this one; a daemon that does not answer sees nothing. */
+  async seesAllReady(from: number): Promise<boolean> {
+    const list = await this.nodes(from);
+    return list.length === this.#numbers.length && list.every(({ status }) => status === "ready");
+  }
+
+  /** How many can vote, the leader included. */
+  async voters(from: number): Promise<number> {
+    const list = await this.nodes(from);
+    return list.filter(({ role }) => role === "leader" || role === "voter").length;
+  }
+
+  /** The machine that leads; 0 when none is known. */
+  async leader(from: number): Promise<number> {
+    const list = await this.nodes(from);
+    return Number(list.find(({ role }) => role === "leader")?.name.slice(1) ?? 0);
+  }
+
+  /** Tasks that should run. */
+  async tasks(from: number): Promise<readonly TaskView[]> {
+    const { status, stdout } = await this.#machines.skein(from, "ps", "--json");
+    const list = status === 0 ? (JSON.parse(stdout) as TaskView[]) : [];
+    return list.filter(({ desired }) => desired === "running");
+  }
+
+  /** What the engines run, by machine: the truth that the cluster has to match. */
+  containers(on: readonly number[] = this.#numbers): ReadonlyMap<number, readonly string[]> {
+    const filter = ["--no-trunc", "--filter", "label=skein.task"];
+    return new Map(
+      on.map((number) => {
+        const { stdout } = this.#machines.docker(number, "ps", "-q", ...filter);
+        return [number, stdout.split("\n").filter((id) => id !== "")] as const;
+      }),
+    );
+  }
+
+  allContainers(on?: readonly number[]): readonly string[] {
+    return [...this.containers(on).values()].flat();
+  }
+}
