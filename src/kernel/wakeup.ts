@@ -26,9 +26,15 @@ export class Wakeup {
     const done = new AbortController();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#resolve = resolve;
-    const either = AbortSignal.any([signal, done.signal]);
-    await Promise.race([promise, clock.sleep(atMostMs, { signal: either }).catch(() => undefined)]);
-    done.abort();
+    const end = () => resolve();
+    signal.addEventListener("abort", end, { once: true });
+    const slept = clock.sleep(atMostMs, { signal: done.signal }).catch(() => undefined);
+    await Promise.race([promise, slept]);
+    signal.removeEventListener("abort", end);
+    done.abort(woken);
     this.#resolve = undefined;
   }
 }
+
+/** One for all: an abort without a reason makes an error with a stack, and waits end often. */
+const woken = new Error("The wait is over.");

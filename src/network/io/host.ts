@@ -1,9 +1,9 @@
 import { gossipsub, StrictSign } from "@chainsafe/libp2p-gossipsub";
 import { identify } from "@libp2p/identify";
-import { noise } from "@libp2p/noise";
 import { ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
 import { createLibp2p } from "libp2p";
+import { batchedNoise } from "./batched-writes.ts";
 import { amongAdmitted } from "./gossip-gate.ts";
 import type { Identity } from "./identity.ts";
 import { steadyYamux } from "./steady-yamux.ts";
@@ -34,7 +34,7 @@ export function createHost({ identity, listen, isAdmitted }: HostOptions) {
       listen: listen === undefined ? [] : [`/ip4/${listen.host}/tcp/${listen.port}`],
     },
     transports: [tcp({ dialOpts: sockets, listenOpts: sockets })],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [batchedNoise()],
     streamMuxers: [steadyYamux({ streamOptions: { maxStreamWindowSize: streamWindowBytes } })],
     connectionGater: {
       // Private and loopback addresses are what clusters are made of.
