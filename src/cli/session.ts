@@ -29,6 +29,12 @@ export function show<T>(session: Session, value: T, asTable: (value: T) => strin
 export async function warnWithoutQuorum(session: Session): Promise<void> {
   const { quorum } = await session.client.call("status", { signal: session.signal });
   if (quorum.hasQuorum) return;
+  if (quorum.voters === 0) {
+    session.note(
+      "not caught up: this node has not heard from its cluster yet; what is shown is not all\n",
+    );
+    return;
+  }
   session.note(
     `degraded: ${quorum.votersAlive} of ${quorum.voters} voters reachable; containers run and traffic flows, changes have to wait\n`,
   );

@@ -56,7 +56,7 @@ export function compileUpdate(
     order:
       update?.choice("order", updateOrders) ?? (options.isExclusive ? "stop-first" : "start-first"),
     monitorMs: update?.durationMs("monitor") ?? 5_000,
-    failureAction: update?.choice("failure_action", failureActions) ?? "pause",
+    failureAction: update?.choice("failure_action", failureActions) ?? "rollback",
     maxFailureRatio: update?.number("max_failure_ratio") ?? 0,
   };
 }

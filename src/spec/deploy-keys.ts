@@ -81,8 +81,8 @@ export const updateKeys: SectionRules = {
   ),
   failure_action: supported(
     choice(failureActions),
-    "rollback",
-    "What happens when too many new tasks fail. Default `pause`: the old tasks that are left go on.",
+    "pause",
+    "What happens when too many new tasks fail. Default `rollback`: the version before is put back, and the command says why. With `pause` the old tasks that are left go on. (Docker's default is `pause`.)",
   ),
   max_failure_ratio: supported(
     { kind: "number", minimum: 0, maximum: 1 },

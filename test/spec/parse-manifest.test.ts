@@ -35,7 +35,7 @@ t.test("A small service", async (t) => {
           delayMs: 0,
           order: "start-first",
           monitorMs: 5_000,
-          failureAction: "pause",
+          failureAction: "rollback",
           maxFailureRatio: 0,
         },
         placement: { constraints: [] },

@@ -16,6 +16,7 @@ function statusText(view: StatusView): string {
     ["node", `${view.node.name} (skein ${view.version})`],
     ["state", state],
     ["leader", view.leader ?? "none"],
+    ...(view.feeder === null ? [] : [["follows", view.feeder] as const]),
     ["nodes", `${view.nodes.alive} of ${view.nodes.total} alive`],
     ["services", String(view.services)],
     ["tasks", `${view.tasks.running} of ${view.tasks.desired} running`],
