@@ -151,7 +151,7 @@ async function main(): Promise<void> {
       const list = await third.json<NodeView[]>("node", "ls");
       return (
         list.filter((node) => node.status === "ready").length === 3 &&
-        list.filter((node) => node.role !== "learner").length === 3
+        list.filter(({ role }) => role === "leader" || role === "voter").length === 3
       );
     });
     say((await third.skein("node", "ls")).stdout);

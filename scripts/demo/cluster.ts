@@ -22,6 +22,8 @@ export class DemoNode {
     readonly address: string;
     readonly directory: string;
     readonly runtime: string;
+    /** More of the daemon's flags. */
+    readonly flags?: readonly string[];
   }) {
     this.name = options.name;
     this.address = options.address;
@@ -34,6 +36,7 @@ export class DemoNode {
       "--http-port=8080",
       `--runtime=${options.runtime}`,
       "--timing=local",
+      ...(options.flags ?? []),
     ];
   }
 
@@ -55,12 +58,31 @@ export class DemoNode {
     child.stderr?.pipe(log);
     this.#process = child;
     const deadline = Date.now() + 60_000;
-    while (!existsSync(this.socketPath) || (await this.skein("status")).status !== 0) {
+    while (!existsSync(this.socketPath) || (await this.get("/v1/status")) === undefined) {
       if (child.exitCode !== null || Date.now() > deadline) {
         throw new Error(`${this.name} does not start; see ${this.dataDirectory}.log`);
       }
       await sleep(100);
     }
+  }
+
+  /** What the API answers to a path; undefined while it does not. Cheaper than a process each. */
+  get<T>(path: string): Promise<T | undefined> {
+    const { promise, resolve } = Promise.withResolvers<T | undefined>();
+    const options = { socketPath: this.socketPath, path, agent: false, timeout: 5_000 };
+    const outgoing = http.get(options, (response) => {
+      let body = "";
+      response.on("data", (chunk) => {
+        body += chunk;
+      });
+      response.on("error", () => resolve(undefined));
+      response.on("end", () =>
+        resolve(response.statusCode === 200 ? (JSON.parse(body) as T) : undefined),
+      );
+    });
+    outgoing.on("timeout", () => outgoing.destroy(new Error("no answer within 5 s")));
+    outgoing.on("error", () => resolve(undefined));
+    return promise;
   }
 
   /** Ends the daemon with a signal and waits for it. */

@@ -24,6 +24,8 @@ export type Facts = {
   readonly log: LogStatus;
   /** Sentences of the scheduler about what it could not place; empty on other nodes than the leader. */
   readonly pending: ReadonlyMap<ServiceKey, readonly string[]>;
+  /** Sentences about what a person has to look at. */
+  readonly warnings?: readonly string[];
 };
 
 export function statusView(facts: Facts): StatusView {
@@ -36,6 +38,7 @@ export function statusView(facts: Facts): StatusView {
     clusterId: state.clusterId,
     node: { id: self, name: nodeName(state, self) },
     leader: log.leader === undefined ? null : nodeName(state, log.leader),
+    feeder: log.feeder === undefined ? null : nodeName(state, log.feeder),
     term: log.term,
     commitIndex: log.commitIndex,
     appliedIndex: log.appliedIndex,
@@ -45,6 +48,7 @@ export function statusView(facts: Facts): StatusView {
       voters: log.voters.length,
     },
     nodes: { total: nodes.length, alive: nodes.filter(isAlive).length },
+    warnings: [...(facts.warnings ?? [])],
     services: state.services.size,
     tasks: {
       desired: wanted.length,
@@ -80,7 +84,7 @@ function nodeView({ self, state, observations, log }: Facts, id: NodeId): NodeVi
     name: node.name,
     status: status === undefined ? "unknown" : status === "alive" ? "ready" : status,
     eligibility: node.eligibility,
-    role: log.leader === id ? "leader" : log.voters.includes(id) ? "voter" : "learner",
+    role: roleOf(log, id),
     isSelf: id === self,
     tasks: tasks.length,
     cpu: { capacityMillis: report?.capacity.cpuMillis ?? 0, reservedMillis: cpuMillis },
@@ -92,6 +96,12 @@ function nodeView({ self, state, observations, log }: Facts, id: NodeId): NodeVi
     platform: report === undefined ? "" : `${report.platform.os}/${report.platform.arch}`,
     admittedAt: timeText(node.admittedAtMs),
   };
+}
+
+function roleOf({ leader, voters, learners }: LogStatus, id: NodeId): NodeView["role"] {
+  if (leader === id) return "leader";
+  if (voters.includes(id)) return "voter";
+  return learners.includes(id) ? "learner" : "follower";
 }
 
 export function serviceViews(facts: Facts, namespace?: string): ServiceView[] {

@@ -20,6 +20,10 @@ export const statusViewSchema = z.object({
   clusterId: z.string(),
   node: z.object({ id: z.string(), name: z.string() }),
   leader: z.string().nullable(),
+  /** From whom a log follower gets the log. */
+  feeder: z.string().nullable().default(null),
+  /** What a person has to look at. */
+  warnings: z.array(z.string()).default([]),
   term: z.number(),
   commitIndex: z.number(),
   appliedIndex: z.number(),
@@ -63,7 +67,8 @@ export const nodeViewSchema = z.object({
   name: z.string(),
   status: z.enum(["ready", "suspect", "failed", "left", "unknown"]),
   eligibility: z.enum(["active", "drain"]),
-  role: z.enum(["leader", "voter", "learner"]),
+  /** `learner`: about to become a voter. `follower`: gets the log from others, does not vote. */
+  role: z.enum(["leader", "voter", "learner", "follower"]),
   /** Whether it is the node that answered. */
   isSelf: z.boolean(),
   tasks: z.number(),

@@ -5,6 +5,7 @@ import type { Command, Outcome } from "./command.ts";
 import { decodeCommand, encodeCommand } from "./command-codec.ts";
 import type { CommandLog, StateMachine } from "./ports.ts";
 import { decodeState, encodeState } from "./snapshot.ts";
+import { DigestTrail, type StateDigest } from "./state-digest.ts";
 
 /** Outcomes are asked for right after they were applied; a few thousand are plenty. */
 const maxRememberedOutcomes = 4_096;
@@ -16,9 +17,20 @@ const maxRememberedOutcomes = 4_096;
 export class ClusterStore implements StateMachine {
   readonly #state = new Cell<ClusterState>(emptyClusterState);
   readonly #outcomes = new Map<number, Outcome>();
+  readonly #digests = new DigestTrail();
 
   get state(): ReadableCell<ClusterState> {
     return this.#state;
+  }
+
+  /** The last digest of the state; every node with the same log has the same one. */
+  get digest(): StateDigest | undefined {
+    return this.#digests.last;
+  }
+
+  /** The digest taken at an index, to compare with another node's; only the last ones are known. */
+  digestAt(index: number): number | undefined {
+    return this.#digests.at(index);
   }
 
   apply({ index, data }: { readonly index: number; readonly data: Uint8Array }): void {
@@ -32,16 +44,19 @@ export class ClusterStore implements StateMachine {
       const oldest = this.#outcomes.keys().next();
       if (!oldest.done) this.#outcomes.delete(oldest.value);
     }
+    this.#digests.applied({ index, bytes: data.byteLength }, () => encodeState(state));
     this.#state.set(state);
   }
 
   snapshot(): Uint8Array {
-    return encodeState(this.#state.get());
+    return encodeState(this.#state.get(), this.#digests.store());
   }
 
   restore(snapshot: Uint8Array, index: number): void {
     this.#outcomes.clear();
-    this.#state.set({ ...decodeState(snapshot), index });
+    const { state, digest } = decodeState(snapshot);
+    this.#digests.restore(digest);
+    this.#state.set({ ...state, index });
   }
 
   /**

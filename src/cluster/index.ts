@@ -28,6 +28,7 @@ export {
 export type { CommandLog, LogStatus, LogStatusCell, StateMachine } from "./ports.ts";
 export { decodeReport, encodeReport } from "./report-codec.ts";
 export { sameValue } from "./same-value.ts";
+export type { StateDigest } from "./state-digest.ts";
 export {
   type BoundHostPort,
   isFinal,

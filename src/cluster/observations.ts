@@ -1,4 +1,5 @@
 import type { NodeId, TaskId } from "../kernel/index.ts";
+import type { StateDigest } from "./state-digest.ts";
 import type { TaskStatus } from "./task.ts";
 
 /** What a node says of itself. Only that node writes it; `(epoch, version)` orders its versions. */
@@ -14,6 +15,10 @@ export type NodeReport = {
   /** State index whose routes this node's proxy has confirmed. */
   readonly routesIndex: number;
   readonly appliedIndex: number;
+  /** How far this node has applied the log; absent where an older daemon reports. */
+  readonly logIndex?: number;
+  /** Of the agreed state as this node holds it; absent before the first. */
+  readonly digest?: StateDigest;
   readonly tasks: readonly TaskStatus[];
 };
 

@@ -28,6 +28,8 @@ export type LogStatus = {
   readonly learners: readonly NodeId[];
   /** Whether this node has heard from a working leader lately, or is one. */
   readonly hasQuorum: boolean;
+  /** From whom this node gets the log while it is neither voter nor learner. */
+  readonly feeder?: NodeId | undefined;
 };
 
 /** The log's condition as a value that changes. */

@@ -36,6 +36,8 @@ const reportSchema = z.object({
   httpPort: port,
   routesIndex: z.number(),
   appliedIndex: z.number(),
+  logIndex: z.int().nonnegative().optional(),
+  digest: z.object({ index: z.int().nonnegative(), value: z.int().nonnegative() }).optional(),
   tasks: z.array(statusSchema).max(maxTasksPerNode),
 });
 

@@ -1,6 +1,7 @@
 import { Packr } from "msgpackr";
 import type { NodeId, ServiceKey } from "../kernel/index.ts";
 import type { ClusterState, Service } from "./cluster-state.ts";
+import type { StoredDigest } from "./state-digest.ts";
 
 const packr = new Packr({ useRecords: false });
 
@@ -25,10 +26,12 @@ type Stored = {
   readonly tokens: Entries<ClusterState["tokens"]>;
   /** Absent in snapshots from before nodes could be removed. */
   readonly removedNodes?: readonly NodeId[];
+  /** Absent in what is digested itself, and in snapshots from before there were digests. */
+  readonly digest?: StoredDigest;
 };
 
 /** The whole agreed state as bytes. */
-export function encodeState(state: ClusterState): Uint8Array {
+export function encodeState(state: ClusterState, digest?: StoredDigest): Uint8Array {
   const stored: Stored = {
     formatVersion,
     index: state.index,
@@ -41,6 +44,7 @@ export function encodeState(state: ClusterState): Uint8Array {
     tasks: [...state.tasks],
     tokens: [...state.tokens],
     removedNodes: [...state.removedNodes],
+    ...(digest === undefined ? {} : { digest }),
   };
   return packr.pack(stored);
 }
@@ -50,14 +54,17 @@ export function encodeState(state: ClusterState): Uint8Array {
  * from the leader, checked by checksum or by the authenticated channel.
  * @throws Error when a newer daemon wrote them.
  */
-export function decodeState(bytes: Uint8Array): ClusterState {
+export function decodeState(bytes: Uint8Array): {
+  readonly state: ClusterState;
+  readonly digest: StoredDigest | undefined;
+} {
   const stored = packr.unpack(bytes) as Stored;
   if (stored.formatVersion !== formatVersion) {
     throw new Error(
       `The snapshot has format ${stored.formatVersion}, this daemon reads ${formatVersion}. Upgrade it.`,
     );
   }
-  return {
+  const state = {
     index: stored.index,
     clusterId: stored.clusterId,
     nodes: new Map(stored.nodes),
@@ -71,4 +78,5 @@ export function decodeState(bytes: Uint8Array): ClusterState {
     tokens: new Map(stored.tokens),
     removedNodes: new Set(stored.removedNodes ?? []),
   };
+  return { state, digest: stored.digest };
 }

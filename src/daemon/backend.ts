@@ -19,6 +19,8 @@ type BackendOptions = {
   readonly observations: ReadableCell<Observations>;
   readonly log: ReadableCell<RaftStatus>;
   readonly explanations: ReadableCell<Explanations>;
+  /** What a person has to look at. */
+  readonly warnings: () => readonly string[];
   readonly taskLogs: TaskLogs;
   /** What a token must name so that its holder knows the cluster again. */
   readonly pins: {
@@ -45,6 +47,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     observations: observations.get(),
     log: log.get(),
     pending: sentencesOf(explanations.get()),
+    warnings: options.warnings(),
   });
   return {
     facts,

@@ -22,6 +22,8 @@ type ReportOptions = {
   readonly state: ReadableCell<ClusterState>;
   readonly statuses: ReadableCell<readonly TaskStatus[]>;
   readonly routesIndex: ReadableCell<number>;
+  readonly log: ReadableCell<{ readonly appliedIndex: number }>;
+  readonly digest: () => NodeReport["digest"];
   readonly publish: (body: Uint8Array) => void;
 };
 
@@ -30,15 +32,18 @@ type ReportOptions = {
  * this proxy's confirmation of new routes; else now and then.
  */
 export function startReportLoop(options: ReportOptions): Disposable {
-  const { self, fixed, state, statuses, routesIndex, publish } = options;
+  const { self, fixed, state, statuses, routesIndex, log, digest, publish } = options;
   let last: NodeReport | undefined;
 
   function current(): NodeReport {
+    const digested = digest();
     return {
       nodeId: self,
       ...fixed,
       routesIndex: routesIndex.get(),
       appliedIndex: state.get().index,
+      logIndex: log.get().appliedIndex,
+      ...(digested === undefined ? {} : { digest: digested }),
       tasks: statuses.get(),
     };
   }

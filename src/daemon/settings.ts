@@ -27,6 +27,8 @@ const settingsSchema = z.strictObject({
   dockerNetwork: z.string().optional(),
   labels: z.record(z.string(), z.string()),
   timing: z.enum(["local", "lan"]),
+  /** How many nodes may vote; the one that leads decides, so it should be the same on all. */
+  maxVoters: z.literal([1, 3, 5, 7], "voters: 1, 3, 5 or 7, an even number bears no more failures"),
   logLevel: z.enum(["debug", "info", "warn", "error"]),
 });
 
@@ -46,6 +48,7 @@ export type DaemonFlags = {
   readonly dockerNetwork?: string;
   readonly label?: readonly string[];
   readonly timing?: string;
+  readonly voters?: string;
   readonly logLevel?: string;
 };
 
@@ -82,6 +85,7 @@ export function readSettings(
     ...(dockerNetwork === undefined ? {} : { dockerNetwork }),
     labels: parseLabels(flags.label ?? splitList(environment["SKEIN_LABELS"])),
     timing: from(flags.timing, "SKEIN_TIMING", "lan"),
+    maxVoters: Number(from(flags.voters, "SKEIN_VOTERS", "5")),
     logLevel: from(flags.logLevel, "SKEIN_LOG_LEVEL", "info"),
   });
   if (parsed.success) return parsed.data;

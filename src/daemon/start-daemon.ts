@@ -27,6 +27,7 @@ import { startSchedulerLoop } from "../scheduler/index.ts";
 import { admitter } from "./admit.ts";
 import { announceSelf } from "./announce-self.ts";
 import { makeBackend } from "./backend.ts";
+import { watchDigests } from "./digest-watch.ts";
 import { startDrainWatch } from "./drain-watch.ts";
 import { addressBook, type Entered, enterCluster } from "./enter-cluster.ts";
 import { watchFactsKnown } from "./facts-known.ts";
@@ -82,9 +83,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   );
   const network = starting.use(await startNetwork(base));
   const proxy = starting.use(await startProxy(base, network));
-  const raft = starting.use(await startLog(base, { storage, network, starting }));
+  const knownHead = new Cell(0);
+  const raft = starting.use(await startLog(base, { storage, network, knownHead, starting }));
   const submit: Submit = (command, { signal }) => base.store.submit(raft, command, { signal });
   const { observations, gossip } = await startObserving(base, { network, starting });
+  starting.defer(followHead(knownHead, observations));
+  const digests = starting.use(
+    watchDigests({ self: base.self, store: base.store, observations, logger: base.logger }),
+  );
   const { runtime, kind } = await startRuntime(base, starting);
   endWhenRemoved(base, { proxy, runtime, starting });
 
@@ -100,6 +106,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       raft,
       state: base.store.state,
       observations,
+      maxVoters: options.settings.maxVoters,
       clock,
       logger: base.logger,
     }),
@@ -164,6 +171,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       state: base.store.state,
       statuses: agent.statuses,
       routesIndex: routes.routesIndex,
+      log: raft.status,
+      digest: () => base.store.digest,
       publish: (body) => gossip.publish(body),
     }),
   );
@@ -174,6 +183,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     observations,
     log: raft.status,
     explanations: scheduler.explanations,
+    warnings: () => digests.warnings(),
     taskLogs: new TaskLogs({
       self: base.self,
       network,
@@ -334,14 +344,16 @@ function extensionOf(url: string): string {
 }
 
 async function startLog(
-  { settings, self, store, entered, logger, onFatal }: Base,
+  { settings, self, store, entered, credentials, logger, onFatal }: Base,
   parts: {
     readonly storage: LogStorage;
     readonly network: Libp2pNetwork;
+    readonly knownHead: ReadableCell<number>;
     readonly starting: AsyncDisposableStack;
   },
 ): Promise<RaftRunner> {
-  const { storage, network, starting } = parts;
+  const { storage, network, knownHead, starting } = parts;
+  const seeds = credentials.seeds.map((seed) => nodeId(seed.nodeId));
   const transport = starting.use(
     createPeerTransport({ network, clock, logger: logger.child({ part: "raft" }) }),
   );
@@ -355,6 +367,11 @@ async function startLog(
     logger: logger.child({ part: "raft" }),
     timing: raftTimings[settings.timing],
     bootstrap: entered.kind === "created",
+    feeders: () => {
+      const agreed = store.state.get().nodes;
+      return agreed.size > 0 ? [...agreed.keys()] : seeds;
+    },
+    knownHead,
     onFatal,
   });
 }
@@ -406,6 +423,16 @@ async function startRuntime(
   starting.use(runtime);
   logger.info({ runtime: kind, reason }, "runtime chosen");
   return { runtime, kind };
+}
+
+/** Keeps the highest index that any node reports, and gives the undo. */
+function followHead(head: Cell<number>, observations: ReadableCell<Observations>): () => void {
+  const look = () => {
+    const indexes = [...observations.get().reports.values()].map(({ logIndex = 0 }) => logIndex);
+    head.set(Math.max(0, ...indexes));
+  };
+  look();
+  return observations.subscribe(look);
 }
 
 /** Whether this node leads, as a value that changes. */

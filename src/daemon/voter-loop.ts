@@ -16,6 +16,7 @@ type VoterLoopOptions = {
   readonly raft: RaftRunner;
   readonly state: ReadableCell<ClusterState>;
   readonly observations: ReadableCell<Observations>;
+  readonly maxVoters: number;
   readonly clock: Clock;
   readonly logger: Logger;
 };
@@ -24,9 +25,17 @@ type VoterLoopOptions = {
 const failedSeatMs = 60_000;
 /** How far behind a learner may be and still become a voter. */
 const maxLagEntries = 100;
-const resyncMs = 1_000;
+/** A learner that is not ready after so long is dropped, and another tried. */
+const learnerGraceMs = 10_000;
+/** One that was dropped is not tried again for so long. */
+const droppedRestMs = 60_000;
+/** Also how soon a learner's progress, which wakes nobody, is seen. */
+const resyncMs = 500;
 
-/** While this node leads: keeps the set of voters as the membership and its health suggest. */
+/**
+ * While this node leads: keeps the set of voters as the membership and its health suggest. A
+ * node that is to vote becomes a learner first; everybody else is a log follower.
+ */
 export function startVoterLoop(options: VoterLoopOptions): AsyncDisposable {
   const { self, raft, state, observations, clock, logger } = options;
   const wakeup = new Wakeup();
@@ -34,12 +43,25 @@ export function startVoterLoop(options: VoterLoopOptions): AsyncDisposable {
     cell.subscribe(() => wakeup.wake()),
   );
   const stopping = new AbortController();
+  const learning = new LearnerWatch(clock);
 
   async function look({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     const { leader, isSettled, voters, learners } = raft.status.get();
-    if (leader !== self || !isSettled) return;
+    if (leader !== self) {
+      learning.clear();
+      return;
+    }
+    if (!isSettled) return;
     const current = { voters, learners, votersOutgoing: [], learnersNext: [] };
-    const target = planVoters({ members: candidates(options), current });
+    const members = candidates(options);
+    learning.look(learners, members);
+    const target = planVoters({
+      members: members.map((member) =>
+        learning.isResting(member.nodeId) ? { ...member, isHealthy: false } : member,
+      ),
+      current,
+      maxVoters: options.maxVoters,
+    });
     if (target === undefined) return;
     logger.info({ voters: target.voters, learners: target.learners }, "changing voters");
     await raft.changeConfiguration(target, { signal });
@@ -66,6 +88,39 @@ export function startVoterLoop(options: VoterLoopOptions): AsyncDisposable {
   };
 }
 
+/** Since when each learner is one, and which of them took too long. */
+class LearnerWatch {
+  readonly #clock: Clock;
+  #sinceMs = new Map<NodeId, number>();
+  readonly #restingUntilMs = new Map<NodeId, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  look(learners: readonly NodeId[], members: readonly VoterCandidate[]): void {
+    const nowMs = this.#clock.monotonic();
+    const ready = new Set(members.filter(({ isReady }) => isReady).map(({ nodeId }) => nodeId));
+    this.#sinceMs = new Map(learners.map((node) => [node, this.#sinceMs.get(node) ?? nowMs]));
+    for (const [node, sinceMs] of this.#sinceMs) {
+      const isLate = !ready.has(node) && nowMs - sinceMs > learnerGraceMs;
+      if (isLate) this.#restingUntilMs.set(node, nowMs + droppedRestMs);
+    }
+    for (const [node, untilMs] of this.#restingUntilMs) {
+      if (untilMs <= nowMs) this.#restingUntilMs.delete(node);
+    }
+  }
+
+  isResting(node: NodeId): boolean {
+    return this.#restingUntilMs.has(node);
+  }
+
+  clear(): void {
+    this.#sinceMs.clear();
+    this.#restingUntilMs.clear();
+  }
+}
+
 function candidates(options: VoterLoopOptions): readonly VoterCandidate[] {
   const { self, raft, clock } = options;
   const observations = options.observations.get();
@@ -73,17 +128,21 @@ function candidates(options: VoterLoopOptions): readonly VoterCandidate[] {
   const lastIndex = progress.get(self)?.matchIndex ?? 0;
   return [...options.state.get().nodes.values()].map((node) => {
     const own = progress.get(node.id);
-    const isCaughtUp = own !== undefined && lastIndex - own.matchIndex <= maxLagEntries;
+    // An index of 0 says that the leader has not heard from it yet.
+    const matchIndex = own?.matchIndex ?? 0;
+    const isCaughtUp = matchIndex > 0 && lastIndex - matchIndex <= maxLagEntries;
+    const saidIndex = observations.reports.get(node.id)?.logIndex ?? 0;
     const member = observations.members.get(node.id);
+    const isAlive = memberStatus(observations, node.id) === "alive";
     const isFailed = member?.status === "failed" && clock.now() - member.sinceMs > failedSeatMs;
     const zone = node.labels["zone"];
     return {
       nodeId: node.id,
-      isHealthy:
-        node.id === self ||
-        (isCaughtUp && own.isActive && memberStatus(observations, node.id) === "alive"),
+      isHealthy: node.id === self || isAlive,
+      isReady: node.id === self || (isCaughtUp && own?.isActive === true && isAlive),
       isEligible: true,
       isFailed,
+      isNear: lastIndex - saidIndex <= maxLagEntries,
       ...(zone === undefined ? {} : { zone }),
     };
   });

@@ -3,6 +3,7 @@
  * a state machine. The protocol itself is `Raft`, without any IO. Knows nothing of containers.
  */
 export type { TargetConfiguration } from "./configuration.ts";
+export type { FeedLimits } from "./feed-server.ts";
 export type {
   Configuration,
   Entry,

@@ -7,6 +7,7 @@ import type { RaftTransport } from "./transport.ts";
 
 const messageProtocol = "/skein/raft/1";
 const requestProtocol = "/skein/propose/1";
+const followProtocol = "/skein/follow/1";
 
 /** What may wait for one peer; beyond it the oldest is dropped, and Raft sends it again. */
 const maxQueuedMessages = 2_048;
@@ -55,6 +56,10 @@ export function createPeerTransport({
     request: (to, body, { signal }) => network.request(to, requestProtocol, body, { signal }),
     onRequest(handler) {
       network.handle(requestProtocol, handler);
+    },
+    openStream: (to, { signal }) => network.openStream(to, followProtocol, { signal }),
+    onStream(handler) {
+      network.handleStream(followProtocol, handler);
     },
     droppedMessages: () => [...links.values()].reduce((sum, { dropped }) => sum + dropped, 0),
     async [Symbol.asyncDispose]() {

@@ -4,12 +4,16 @@ import type { Configuration } from "./log-storage.ts";
 
 export type VoterCandidate = {
   readonly nodeId: NodeId;
-  /** Answers now. Only such nodes become voters. */
+  /** Answers now, and did not disappoint lately. Only such nodes are promoted. */
   readonly isHealthy: boolean;
+  /** The leader hears it, and its log is nearly complete. Known of members alone. */
+  readonly isReady: boolean;
   /** May vote at all: not being drained, not too old a version. */
   readonly isEligible: boolean;
   /** Gone for so long that its seat may be given away. A short silence is no failure. */
   readonly isFailed: boolean;
+  /** Its log is close to the end, as it says itself: it would be ready soon. */
+  readonly isNear?: boolean;
   /** Voters are spread over zones. */
   readonly zone?: string;
 };
@@ -19,12 +23,13 @@ export const defaultMaxVoters = 5;
 
 /**
  * Who should vote: 1, 3 or 5 (7 on request) of the members, never an even number, because two
- * voters stop when one of them fails. Everybody else is a learner.
+ * voters stop when one of them fails. A node that is to vote is a learner first, until it is
+ * ready; everybody else is a log follower and in no configuration.
  *
  * Present voters keep their seats until they are gone, or failed or are not eligible while a
- * healthy member can take over. The answer
- * is undefined when nothing is to change, while a change is under way, and when the change
- * would leave the voters without a healthy majority, before or after it.
+ * healthy member can take over. The answer is undefined when nothing is to change, while a
+ * change is under way or a learner is catching up, and when the change would leave the voters
+ * without a majority that is ready, before or after it.
  */
 export function planVoters({
   members,
@@ -36,38 +41,45 @@ export function planVoters({
   readonly maxVoters?: number;
 }): TargetConfiguration | undefined {
   if (isJoint(current)) return undefined;
-  const voters = chooseVoters(members, current.voters, maxVoters);
-  const target = withLearners(voters, members);
+  const ready = new Set(members.filter(({ isReady }) => isReady).map(({ nodeId }) => nodeId));
+  const voters = chooseVoters(members, current, maxVoters);
+  const arriving = voters.filter((node) => !current.voters.includes(node));
+  const isPrepared = arriving.every((node) => current.learners.includes(node) && ready.has(node));
+  const target = isPrepared
+    ? { voters, learners: [] }
+    : { voters: current.voters, learners: arriving };
   const isSame =
     isSameSet(target.voters, current.voters) && isSameSet(target.learners, current.learners);
-  const healthy = new Set(members.filter(({ isHealthy }) => isHealthy).map(({ nodeId }) => nodeId));
-  const isSafe = hasMajority(current.voters, healthy) && hasMajority(target.voters, healthy);
+  const isSafe = hasMajority(current.voters, ready) && hasMajority(target.voters, ready);
   return isSame || !isSafe ? undefined : target;
 }
 
 function chooseVoters(
   members: readonly VoterCandidate[],
-  present: readonly NodeId[],
+  current: Configuration,
   maxVoters: number,
 ): readonly NodeId[] {
   const isFit = ({ isEligible, isFailed }: VoterCandidate) => isEligible && !isFailed;
-  const seated = members.filter(({ nodeId }) => present.includes(nodeId));
+  const seated = members.filter(({ nodeId }) => current.voters.includes(nodeId));
   const kept = seated.filter(isFit);
   const unfit = seated.filter((member) => !isFit(member));
   const fresh = members.filter(
-    (member) => !present.includes(member.nodeId) && member.isHealthy && isFit(member),
+    (member) => !current.voters.includes(member.nodeId) && member.isHealthy && isFit(member),
   );
+  // Who is on the way to a seat is not passed over for somebody else.
+  const begun = fresh.filter(({ nodeId }) => current.learners.includes(nodeId));
   // An unfit voter gives its seat to somebody, never to nobody: fewer voters bear less.
   const seats = Math.max(
     largestOdd(Math.min(maxVoters, kept.length + fresh.length)),
     largestOdd(Math.min(maxVoters, seated.length)),
   );
-  const chosen = [kept, fresh, unfit].reduce<readonly VoterCandidate[]>(
+  const rest = fresh.filter((member) => !begun.includes(member));
+  const chosen = [kept, begun, rest, unfit].reduce<readonly VoterCandidate[]>(
     (voters, candidates) => spread(voters, candidates, seats),
     [],
   );
   // With nobody left, the present voters stay: an empty configuration could never recover.
-  return chosen.length === 0 ? present : chosen.map(({ nodeId }) => nodeId).sort();
+  return chosen.length === 0 ? current.voters : chosen.map(({ nodeId }) => nodeId).sort();
 }
 
 /** Adds candidates, each time from the zone with the fewest voters, then by order given. */
@@ -77,8 +89,8 @@ function spread(
   seats: number,
 ): readonly VoterCandidate[] {
   const result = [...chosen];
-  const left = [...candidates].sort((a, b) =>
-    a.isHealthy === b.isHealthy ? (a.nodeId < b.nodeId ? -1 : 1) : a.isHealthy ? -1 : 1,
+  const left = [...candidates].sort(
+    (a, b) => worthOf(b) - worthOf(a) || (a.nodeId < b.nodeId ? -1 : 1),
   );
   while (result.length < seats && left.length > 0) {
     const crowding = left.map(({ zone }) => result.filter((voter) => voter.zone === zone).length);
@@ -86,6 +98,10 @@ function spread(
     if (next !== undefined) result.push(next);
   }
   return result;
+}
+
+function worthOf({ isHealthy, isNear = false }: VoterCandidate): number {
+  return (isHealthy ? 2 : 0) + (isNear ? 1 : 0);
 }
 
 /** The first of the healthy ones, where there are any, in the least crowded zone. */
@@ -97,14 +113,6 @@ function bestOf(left: readonly VoterCandidate[], crowding: readonly number[]): n
     if (isAsHealthy && isLessCrowded) best = position;
   }
   return best;
-}
-
-function withLearners(
-  voters: readonly NodeId[],
-  members: readonly VoterCandidate[],
-): TargetConfiguration {
-  const learners = members.map(({ nodeId }) => nodeId).filter((node) => !voters.includes(node));
-  return { voters, learners: learners.sort() };
 }
 
 function largestOdd(count: number): number {

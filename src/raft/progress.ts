@@ -54,19 +54,20 @@ export class Progress {
     return this.#inFlight.length >= limits.messages || this.#inFlightBytes >= limits.bytes;
   }
 
-  /** Records a sent append with entries. */
+  /**
+   * Records a sent append; without entries its last index is below `nextIndex`. A probe, also
+   * an empty one past the in-flight limit, is followed by nothing until an answer comes.
+   */
   sent(
     append: { readonly lastIndex: number; readonly bytes: number },
     limits: { readonly messages: number; readonly bytes: number },
   ): void {
-    if (this.state === "replicate") {
+    if (this.state === "replicate" && append.lastIndex >= this.nextIndex) {
       this.nextIndex = append.lastIndex + 1;
       this.#inFlight.push(append);
       this.#inFlightBytes += append.bytes;
-      this.isPaused = this.isInFlightFull(limits);
-    } else {
-      this.isPaused = true;
     }
+    this.isPaused = this.state !== "replicate" || this.isInFlightFull(limits);
   }
 
   /** Takes in an acknowledgement; says whether it was news. */
@@ -77,7 +78,7 @@ export class Progress {
     if (matchIndex <= this.matchIndex) return false;
     this.matchIndex = matchIndex;
     this.nextIndex = Math.max(this.nextIndex, matchIndex + 1);
-    this.isPaused = false;
+    if (this.state !== "snapshot") this.isPaused = false;
     return true;
   }
 

@@ -2,12 +2,17 @@ import type { NodeId, ReadableCell } from "../kernel/index.ts";
 import { assert, assertNever, Cell, messageOf, randomName, whenCell } from "../kernel/index.ts";
 import { AppliedProposals } from "./applied-proposals.ts";
 import {
+  allMembers,
+  allVoters,
   encodeConfiguration,
   isSameSet,
   simpleConfiguration,
   type TargetConfiguration,
 } from "./configuration.ts";
 import { withDeadline } from "./deadline.ts";
+import { defaultFeedLimits, FeedServer } from "./feed-server.ts";
+import type { FeederCandidates } from "./feeder-choice.ts";
+import { FollowLoop } from "./follow-loop.ts";
 import type { Entry, EntryId, SnapshotMeta } from "./log-storage.ts";
 import type { Outgoing, PeerMessage, SnapshotOffer } from "./message.ts";
 import { noQuorum, PendingProposals } from "./pending-proposals.ts";
@@ -43,6 +48,8 @@ const defaultSnapshotPolicy: SnapshotPolicy = {
 const defaultProposalTimeoutMs = 5_000;
 /** So many election timeouts without a leader, and a proposal or read fails at once. */
 const leaderlessElections = 4;
+/** So many without a leader, and a member looks whether others know more: it may be none any more. */
+const forgottenElections = 2;
 /** For one chunk of a snapshot to arrive. */
 const snapshotAttemptMs = 5_000;
 /** Work for one turn of the event loop; the rest waits for the next. */
@@ -79,6 +86,8 @@ class Runner implements RaftRunner {
   readonly #reads: ReadRounds;
   readonly #snapshotSource: SnapshotSource;
   readonly #snapshotReceiver: SnapshotReceiver;
+  readonly #feedServer: FeedServer;
+  readonly #followLoop: FollowLoop;
   readonly #status: Cell<RaftStatus>;
   readonly #stop = new AbortController();
   readonly #ticking: Promise<void>;
@@ -133,10 +142,13 @@ class Runner implements RaftRunner {
         this.#wake();
       },
     });
+    this.#feedServer = this.#startFeedServer();
+    this.#followLoop = this.#startFollowLoop(request);
     this.#status = new Cell(this.#readStatus());
     this.#applyWhatIsKnown();
     transport.onMessages((from, messages) => this.#receive(from, messages));
     transport.onRequest((from, body, { signal }) => this.#answer(from, body, signal));
+    transport.onStream((from, stream) => this.#feedServer.serve(from, stream));
     this.#ticking = this.#tickLoop();
   }
 
@@ -261,12 +273,66 @@ class Runner implements RaftRunner {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#halt(stopped());
     await this.#ticking;
+    await this.#followLoop.done;
     await this.#writes;
   }
 
   /** Not an election under way, nor a split vote that is repeated, but no majority. */
   get #isLeaderless(): boolean {
-    return this.#leaderlessTicks > leaderlessElections * this.#options.timing.electionTicks;
+    const limitTicks = leaderlessElections * this.#options.timing.electionTicks;
+    return this.#raft.leader === undefined && this.#leaderlessTicks > limitTicks;
+  }
+
+  #startFeedServer(): FeedServer {
+    const { self, random, timing, logger, storage, feedLimits } = this.#options;
+    return new FeedServer({
+      self,
+      raft: this.#raft,
+      feeder: () => this.#followLoop.feeder,
+      snapshot: () => this.#snapshotSource.current(storage.snapshotMeta()),
+      timing,
+      limits: feedLimits ?? defaultFeedLimits,
+      random,
+      logger,
+      signal: this.#stop.signal,
+    });
+  }
+
+  #startFollowLoop(request: RaftTransport["request"]): FollowLoop {
+    const { transport, knownHead, timing, clock, random, logger } = this.#options;
+    return new FollowLoop({
+      raft: this.#raft,
+      isWanted: () => this.#isWithoutLog,
+      candidates: () => this.#feederCandidates(),
+      knownHead,
+      open: (to, options) => transport.openStream(to, options),
+      request,
+      onChange: () => this.#wake(),
+      onBroken: (error) => this.#fail(error),
+      timing,
+      clock,
+      random,
+      logger,
+      snapshotAttemptMs,
+      signal: this.#stop.signal,
+    });
+  }
+
+  /** Whether no leader sends this node the log, be it that it was removed and has not heard of it. */
+  get #isWithoutLog(): boolean {
+    if (this.#raft.role === "leader") return false;
+    const forgottenTicks = forgottenElections * this.#options.timing.electionTicks;
+    const isForgotten = this.#raft.leader === undefined && this.#leaderlessTicks > forgottenTicks;
+    return !this.#raft.isMember || isForgotten;
+  }
+
+  #feederCandidates(): FeederCandidates {
+    const { self, feeders } = this.#options;
+    const { configuration, leader } = this.#raft;
+    const voters = allVoters(configuration).filter((node) => node !== self);
+    const known = new Set([...allMembers(configuration), ...(feeders?.() ?? [])]);
+    const others = [...known].filter((node) => node !== self && !voters.includes(node));
+    return { voters, leader, others };
   }
 
   async #tickLoop(): Promise<void> {
@@ -279,6 +345,8 @@ class Runner implements RaftRunner {
       this.#leaderlessTicks = this.#raft.leader === undefined ? this.#leaderlessTicks + 1 : 0;
       this.#proposals.tick({ isLeaderless: this.#isLeaderless });
       this.#snapshotSource.tick();
+      this.#feedServer.tick();
+      this.#followLoop.tick();
       this.#pump();
     }
   }
@@ -451,7 +519,7 @@ class Runner implements RaftRunner {
       const index = this.#applied.indexOf(id);
       if (index !== undefined) this.#proposals.applied(id, index);
     }
-    this.#options.logger.info({ index: meta.index }, "restored a snapshot from the leader");
+    this.#options.logger.info({ index: meta.index }, "restored a snapshot of another node");
   }
 
   #applyWhatIsKnown(): void {
@@ -521,6 +589,7 @@ class Runner implements RaftRunner {
       voters: configuration.voters,
       learners: [...configuration.learners, ...configuration.learnersNext],
       hasQuorum: leader !== undefined,
+      feeder: this.#followLoop.feeder,
       isSettled: this.#raft.isConfigurationSettled,
     };
   }
@@ -532,6 +601,9 @@ class Runner implements RaftRunner {
       const { leader, term } = status;
       this.#options.logger.info({ leader, term }, "leader changed");
     }
+    const isNews = old.commitIndex !== status.commitIndex || old.leader !== status.leader;
+    if (isNews || old.term !== status.term) this.#feedServer.wake();
+    this.#followLoop.look();
     if (!isSameStatus(old, status)) this.#status.set(status);
   }
 

@@ -21,10 +21,29 @@ import {
   mayCampaign,
   preCampaign,
 } from "./election.ts";
-import type { Configuration, Entry, HardState, LogReader, LogStorage } from "./log-storage.ts";
+import {
+  type CommittedBatch,
+  type CommittedRead,
+  isMember,
+  type LeaderHint,
+  leaderHint,
+  readCommitted,
+  type TakeResult,
+  takeCommitted,
+  takeSnapshot,
+} from "./following.ts";
+import type {
+  Configuration,
+  Entry,
+  EntryId,
+  HardState,
+  LogReader,
+  LogStorage,
+} from "./log-storage.ts";
 import type { Message, Outgoing } from "./message.ts";
+import type { Progress } from "./progress.ts";
 import { hasQuorum } from "./quorum.ts";
-import { RaftLog } from "./raft-log.ts";
+import { RaftLog, type Snapshot } from "./raft-log.ts";
 import {
   becomeFollower,
   decidingSets,
@@ -77,6 +96,11 @@ export type ProposeConfigurationResult =
 export type MemberProgress = {
   readonly node: NodeId;
   readonly matchIndex: number;
+  /** Where the next append to it begins. */
+  readonly nextIndex: number;
+  readonly state: Progress["state"];
+  /** Whether it is sent nothing until it answers. */
+  readonly isPaused: boolean;
   /** Heard within the last election timeout; always true of the leader itself. */
   readonly isActive: boolean;
 };
@@ -147,6 +171,16 @@ export class Raft {
     return leaderOf(this.#state.role, this.#state.self);
   }
 
+  /** The same with the time since it was heard: what others are told. */
+  get leaderHint(): LeaderHint | undefined {
+    return leaderHint(this.#state);
+  }
+
+  /** Whether the configuration in force names this node, so that the leader sends it the log. */
+  get isMember(): boolean {
+    return isMember(this.#state);
+  }
+
   get commitIndex(): number {
     return this.#state.log.commitIndex;
   }
@@ -185,9 +219,12 @@ export class Raft {
     const { role, self, timing } = this.#state;
     if (role.kind !== "leader") return undefined;
     return [...role.members]
-      .map(([node, { matchIndex, ticksSinceHeard }]) => ({
+      .map(([node, { matchIndex, nextIndex, state, isPaused, ticksSinceHeard }]) => ({
         node,
         matchIndex,
+        nextIndex,
+        state,
+        isPaused,
         isActive: node === self || ticksSinceHeard <= timing.electionTicks,
       }))
       .sort((left, right) => (left.node < right.node ? -1 : 1));
@@ -261,6 +298,21 @@ export class Raft {
     }
   }
 
+  /** Takes in committed entries from any node that holds them: how log followers live. */
+  takeCommitted(batch: CommittedBatch): TakeResult {
+    return takeCommitted(this.#state, batch);
+  }
+
+  /** Takes in a snapshot from any node, where it brings anything new. */
+  takeSnapshot(snapshot: Snapshot & { readonly term: number }): TakeResult {
+    return takeSnapshot(this.#state, snapshot);
+  }
+
+  /** Committed entries for another node whose last committed entry is `after`. */
+  readCommitted(range: { readonly after: EntryId; readonly maxBytes: number }): CommittedRead {
+    return readCommitted(this.#state, range);
+  }
+
   /** Appends proposals, all or none. An appended one is committed or superseded later. */
   propose(data: readonly Uint8Array[]): ProposeResult {
     const state = this.#state;
@@ -268,7 +320,11 @@ export class Raft {
     if (role.kind !== "leader") return { kind: "dropped", reason: "not_leader" };
     if (role.transfer !== undefined) return { kind: "dropped", reason: "transferring" };
     const waitingBytes = role.uncommitted.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (waitingBytes > limits.uncommittedBytes) return { kind: "dropped", reason: "overloaded" };
+    const bytes = data.reduce((sum, { byteLength }) => sum + byteLength, waitingBytes);
+    // With nothing else waiting, also a larger one passes, else it could never be proposed.
+    if (waitingBytes > 0 && bytes > limits.uncommittedBytes) {
+      return { kind: "dropped", reason: "overloaded" };
+    }
     appendAsLeader(
       state,
       role,

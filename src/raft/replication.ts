@@ -79,9 +79,12 @@ export function handleAppendAccepted(
   const isNews = progress.acknowledge(matchIndex);
   const isProbeAnswer = progress.state === "probe" && matchIndex === progress.matchIndex;
   if (!isNews && !isProbeAnswer) return;
-  const isSnapshotBehind =
-    progress.state === "snapshot" && progress.matchIndex + 1 < state.log.firstIndex;
-  if (progress.state !== "replicate" && !isSnapshotBehind) progress.becomeReplicate();
+  // The snapshot is done with when it arrived, and when the log can go on without it.
+  const isSnapshotNeeded =
+    progress.state === "snapshot" &&
+    matchIndex < progress.snapshotIndex &&
+    state.log.term(matchIndex) === undefined;
+  if (progress.state !== "replicate" && !isSnapshotNeeded) progress.becomeReplicate();
   const isCommitted = advanceCommit(state, leader);
   if (state.role !== leader) return;
   if (!isCommitted && wasPaused) sendAppend(state, leader, from, { evenIfEmpty: true });

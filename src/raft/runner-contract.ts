@@ -1,5 +1,6 @@
 import type { Clock, Logger, NodeId, Random, ReadableCell } from "../kernel/index.ts";
 import { isSameSet, type TargetConfiguration } from "./configuration.ts";
+import type { FeedLimits } from "./feed-server.ts";
 import type { EntryId, LogStorage } from "./log-storage.ts";
 import type { MemberProgress, Raft } from "./raft.ts";
 import type { RaftTiming } from "./timing.ts";
@@ -29,6 +30,11 @@ export type RaftRunnerOptions = {
   readonly onFatal: (error: unknown) => void;
   readonly proposalTimeoutMs?: number;
   readonly snapshots?: SnapshotPolicy;
+  /** Whom to ask for the log beyond the members named in it: at first this node knows none. */
+  readonly feeders?: () => readonly NodeId[];
+  /** The highest index that any node is said to hold; a feeder far behind it is left. */
+  readonly knownHead?: ReadableCell<number>;
+  readonly feedLimits?: FeedLimits;
   /** Runs a function in the next turn of the event loop, so that one turn's work is one batch. */
   readonly nextTurn?: (run: () => void) => void;
 };
@@ -43,6 +49,8 @@ export type RaftStatus = {
   readonly learners: readonly NodeId[];
   /** Whether this node heard a leader within the election timeout, or leads with a majority. */
   readonly hasQuorum: boolean;
+  /** From whom this node gets the log while it is no member of the configuration. */
+  readonly feeder: NodeId | undefined;
   /** Whether the last change of members is finished. */
   readonly isSettled: boolean;
 };
@@ -100,6 +108,7 @@ export interface RaftRunner extends AsyncDisposable {
 export function isSameStatus(left: RaftStatus, right: RaftStatus): boolean {
   return (
     left.leader === right.leader &&
+    left.feeder === right.feeder &&
     left.term === right.term &&
     left.commitIndex === right.commitIndex &&
     left.appliedIndex === right.appliedIndex &&

@@ -35,11 +35,8 @@ export function sendAppend(
     entries,
     commitIndex: log.commitIndex,
   });
-  const last = entries.at(-1);
-  if (last !== undefined) {
-    const bytes = entries.reduce((sum, entry) => sum + sizeOf(entry), 0);
-    progress.sent({ lastIndex: last.index, bytes }, limits.inFlight);
-  }
+  const bytes = entries.reduce((sum, entry) => sum + sizeOf(entry), 0);
+  progress.sent({ lastIndex: previousIndex + entries.length, bytes }, limits.inFlight);
   return true;
 }
 

@@ -38,6 +38,16 @@ export class SnapshotSource {
     this.#clock = clock;
   }
 
+  /** The same for many askers: read again only when it is not the newest any more. */
+  async current(newest: EntryId | undefined): Promise<Snapshot | undefined> {
+    this.#usedAtMs = this.#clock.monotonic();
+    const pending = this.#held;
+    const held = await pending;
+    if (held?.meta.index === newest?.index) return held;
+    // Another asker may have begun to read it meanwhile.
+    return await (this.#held === pending ? this.newest() : this.current(newest));
+  }
+
   /** What may be offered to a member; undefined when there is none. */
   newest(): Promise<Snapshot | undefined> {
     this.#usedAtMs = this.#clock.monotonic();
@@ -75,6 +85,8 @@ export type SnapshotReceiverOptions = {
   readonly attemptMs: number;
   readonly request: RaftTransport["request"];
   readonly onSnapshot: (from: NodeId, term: number, snapshot: Snapshot) => void;
+  /** An offer was refused, or its transfer given up. */
+  readonly onFailed?: (error: unknown) => void;
 };
 
 /**
@@ -94,12 +106,13 @@ export class SnapshotReceiver {
 
   /** Takes in an offer. Never waits, and never rejects. */
   offer(from: NodeId, offer: SnapshotOffer): void {
-    const { logger, signal } = this.#options;
+    const { logger, signal, onFailed } = this.#options;
     if (offer.bytes > maxSnapshotBytes) {
       logger.error(
         { from, bytes: offer.bytes, maxSnapshotBytes },
         "snapshot is too large to take in, this node cannot catch up",
       );
+      onFailed?.(new RaftError("too_large", `${from} has a snapshot of ${offer.bytes} bytes.`));
       return;
     }
     const present = this.#transfer;
@@ -120,7 +133,7 @@ export class SnapshotReceiver {
   }
 
   async #run(transfer: Transfer, signal: AbortSignal): Promise<void> {
-    const { logger, onSnapshot } = this.#options;
+    const { logger, onSnapshot, onFailed } = this.#options;
     const { from, offer, data } = transfer;
     const { index } = offer.meta;
     logger.info({ from, index, bytes: data.byteLength }, "fetching a snapshot");
@@ -130,6 +143,7 @@ export class SnapshotReceiver {
       if (signal.aborted) return;
       logger.warn({ from, index, error: messageOf(error) }, "snapshot not fetched");
       this.#isRunning = false;
+      onFailed?.(error);
       return;
     }
     if (signal.aborted) return;

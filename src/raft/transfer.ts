@@ -11,6 +11,8 @@ import { sendAppend } from "./sending.ts";
 export function startTransfer(state: RaftState, leader: Leader, to: NodeId): boolean {
   const isPossible = to !== state.self && isVoter(state.configurations.current, to);
   if (!isPossible || !leader.members.has(to)) return false;
+  // Asking again must not give a target that is too slow more time.
+  if (leader.transfer?.to === to) return true;
   leader.transfer = { to, elapsedTicks: 0 };
   if (!finishTransfer(state, leader)) sendAppend(state, leader, to, { evenIfEmpty: true });
   return true;
@@ -20,6 +22,7 @@ export function startTransfer(state: RaftState, leader: Leader, to: NodeId): boo
 export function finishTransfer(state: RaftState, leader: Leader): boolean {
   const { transfer } = leader;
   if (transfer === undefined) return false;
+  if (!isVoter(state.configurations.current, transfer.to)) return false;
   if (leader.members.get(transfer.to)?.matchIndex !== state.log.lastIndex) return false;
   send(state, transfer.to, { kind: "timeout_now", term: state.term });
   return true;

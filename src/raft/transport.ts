@@ -1,4 +1,5 @@
 import type { NodeId } from "../kernel/index.ts";
+import type { PeerStream } from "../network/index.ts";
 import type { PeerMessage } from "./message.ts";
 
 /** How the runner reaches its peers. */
@@ -21,6 +22,10 @@ export interface RaftTransport {
       options: { readonly signal: AbortSignal },
     ) => Promise<Uint8Array>,
   ): void;
+  /** A stream on which a peer feeds this node; rejects when the peer cannot be reached. */
+  openStream(to: NodeId, options: { readonly signal: AbortSignal }): Promise<PeerStream>;
+  /** Who feeds the peers that open a stream. Called once; the stream is the handler's to close. */
+  onStream(handler: (from: NodeId, stream: PeerStream) => Promise<void>): void;
 }
 
 /** What the log needs of whoever applies its entries. All synchronous. */

@@ -26,6 +26,7 @@ const wrong: readonly { readonly flags: DaemonFlags; readonly message: RegExp }[
   { flags: { listen: "a b" }, message: /--listen: "a b"/ },
   { flags: { label: ["zone"] }, message: /--label: "zone" is not NAME=VALUE/ },
   { flags: { runtime: "podman" }, message: /runtime/ },
+  { flags: { voters: "4" }, message: /voters: 1, 3, 5 or 7/ },
   { flags: { httpPort: "many" }, message: /httpPort/ },
 ];
 

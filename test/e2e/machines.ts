@@ -173,15 +173,22 @@ export class Machines implements AsyncDisposable {
     return existsSync(file) ? readFileSync(file, "utf8") : "";
   }
 
+  /** Where a machine's /var/lib/skein is on this host. */
+  dataPath(number: number): string {
+    return join(this.#home(number), "skein");
+  }
+
+  /** Freezes a machine's daemon, or lets it go on. */
+  freezeDaemon(number: number, signal: "SIGSTOP" | "SIGCONT"): void {
+    const { child, pid } = this.#daemonOf(number);
+    process.kill(pid, signal);
+    // nsenter stops itself with its child, and has to be woken by itself.
+    if (signal === "SIGCONT" && child.pid !== undefined) process.kill(child.pid, signal);
+  }
+
   /** Signals a machine's daemon (not its proxy) and waits for its end. */
   async signalDaemon(number: number, signal: NodeJS.Signals): Promise<number | null> {
-    const child = this.#daemons.get(number);
-    // nsenter forks into the pid namespace: its child there is the daemon.
-    const pid = child?.exitCode === null ? childOf(child) : undefined;
-    if (child === undefined || pid === undefined) {
-      const log = this.daemonLog(number).slice(-2_000);
-      throw new Error(`machine ${number} runs no daemon; the end of its log:\n${log}`);
-    }
+    const { child, pid } = this.#daemonOf(number);
     const ended = new Promise<number | null>((resolve) => {
       child.once("exit", (code) => resolve(code));
     });
@@ -249,6 +256,17 @@ export class Machines implements AsyncDisposable {
     }
     removeControlGroups(this.#prefix);
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  #daemonOf(number: number): { readonly child: ChildProcess; readonly pid: number } {
+    const child = this.#daemons.get(number);
+    // nsenter forks into the pid namespace: its child there is the daemon.
+    const pid = child?.exitCode === null ? childOf(child) : undefined;
+    if (child === undefined || pid === undefined) {
+      const log = this.daemonLog(number).slice(-2_000);
+      throw new Error(`machine ${number} runs no daemon; the end of its log:\n${log}`);
+    }
+    return { child, pid };
   }
 
   #client(job: object): ChildProcess {

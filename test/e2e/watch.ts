@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import type { NodeView, TaskView } from "../../src/api/index.ts";
-import type { Machines } from "./machines.ts";
+import type { CommandResult, Machines } from "./machines.ts";
 
 const pollMs = 100;
 
@@ -10,8 +10,16 @@ export class Watch {
   readonly #t: Test;
   readonly #machines: Machines;
   readonly #numbers: readonly number[];
+  readonly #hostFlags: readonly string[];
 
-  constructor(t: Test, machines: Machines, numbers: readonly number[]) {
+  /** `socketPath` where the daemons do not have the system's data directory. */
+  constructor(
+    t: Test,
+    machines: Machines,
+    numbers: readonly number[],
+    { socketPath }: { readonly socketPath?: string } = {},
+  ) {
+    this.#hostFlags = socketPath === undefined ? [] : [`--host=${socketPath}`];
     this.#t = t;
     this.#machines = machines;
     this.#numbers = numbers;
@@ -40,9 +48,14 @@ export class Watch {
     }
   }
 
+  /** The command line on a machine. */
+  async skein(from: number, ...args: readonly string[]): Promise<CommandResult> {
+    return await this.#machines.skein(from, ...args, ...this.#hostFlags);
+  }
+
   /** None while its daemon does not answer. */
   async nodes(from: number): Promise<readonly NodeView[]> {
-    const { status, stdout } = await this.#machines.skein(from, "node", "ls", "--json");
+    const { status, stdout } = await this.skein(from, "node", "ls", "--json");
     return status === 0 ? (JSON.parse(stdout) as NodeView[]) : [];
   }
 
@@ -66,7 +79,7 @@ export class Watch {
 
   /** Tasks that should run. */
   async tasks(from: number): Promise<readonly TaskView[]> {
-    const { status, stdout } = await this.#machines.skein(from, "ps", "--json");
+    const { status, stdout } = await this.skein(from, "ps", "--json");
     const list = status === 0 ? (JSON.parse(stdout) as TaskView[]) : [];
     return list.filter(({ desired }) => desired === "running");
   }

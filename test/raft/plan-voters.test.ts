@@ -6,13 +6,15 @@ function member(name: string, overrides: Partial<VoterCandidate> = {}): VoterCan
   return {
     nodeId: nodeId(name),
     isHealthy: true,
+    isReady: true,
     isEligible: true,
     isFailed: false,
     ...overrides,
   };
 }
 
-const failed = { isHealthy: false, isFailed: true };
+const failed = { isHealthy: false, isReady: false, isFailed: true };
+const silent = { isHealthy: false, isReady: false };
 
 const cases: readonly {
   readonly name: string;
@@ -26,44 +28,100 @@ const cases: readonly {
 }[] = [
   { name: "leaves a single node alone", members: [member("a")], voters: "a" },
   {
-    name: "makes the second node a learner, because two voters bear less than one",
+    name: "leaves the second node a follower, because two voters bear less than one",
     members: [member("a"), member("b")],
     voters: "a",
-    expected: ["a", "b"],
   },
   {
-    name: "has three voters as soon as there are three nodes",
+    name: "makes two learners as soon as there are three nodes",
     members: ["a", "b", "c"].map((name) => member(name)),
     voters: "a",
-    learners: "b",
+    expected: ["a", "bc"],
+  },
+  {
+    name: "has three voters, all at once, when the learners are ready",
+    members: ["a", "b", "c"].map((name) => member(name)),
+    voters: "a",
+    learners: "bc",
     expected: ["abc", ""],
   },
   {
-    name: "has five voters of seven nodes by default",
+    name: "waits for a learner that is not ready",
+    members: [member("a"), member("b"), member("c", { isReady: false })],
+    voters: "a",
+    learners: "bc",
+  },
+  {
+    name: "drops the learners of whom too few are left for another odd number",
+    members: [member("a"), member("b"), member("c", silent)],
+    voters: "a",
+    learners: "bc",
+    expected: ["a", ""],
+  },
+  {
+    name: "tries another in the place of a learner that disappoints, and keeps the other one",
+    members: [member("a"), member("c"), member("d", { isHealthy: false }), member("b")],
+    voters: "a",
+    learners: "cd",
+    expected: ["a", "bc"],
+  },
+  {
+    name: "has five voters of seven nodes by default, the others follow",
     members: [..."abcdefg"].map((name) => member(name)),
     voters: "abc",
-    learners: "defg",
-    expected: ["abcde", "fg"],
+    learners: "de",
+    expected: ["abcde", ""],
+  },
+  {
+    name: "makes learners of the two that are missing, not of all",
+    members: [..."abcdefg"].map((name) => member(name)),
+    voters: "abc",
+    expected: ["abc", "de"],
+  },
+  {
+    name: "has seven voters on request",
+    members: [..."abcdefgh"].map((name) => member(name)),
+    voters: "abcde",
+    learners: "fg",
+    maxVoters: 7,
+    expected: ["abcdefg", ""],
+  },
+  {
+    name: "drops learners that nobody needs",
+    members: [..."abxyz"].map((name) => member(name)),
+    voters: "xyz",
+    learners: "ab",
+    maxVoters: 3,
+    expected: ["xyz", ""],
   },
   {
     name: "keeps the present voters whatever the names of the others",
     members: [..."abxyz"].map((name) => member(name)),
     voters: "xyz",
-    learners: "ab",
     maxVoters: 3,
   },
   {
     name: "keeps a voter that is silent, but not failed",
-    members: [member("a"), member("b"), member("c", { isHealthy: false }), member("d")],
+    members: [member("a"), member("b"), member("c", silent), member("d")],
     voters: "abc",
-    learners: "d",
   },
   {
-    name: "replaces a failed voter by a healthy node",
+    name: "begins to replace a failed voter by a healthy node",
+    members: [member("a"), member("b"), member("c", failed), member("d")],
+    voters: "abc",
+    expected: ["abc", "d"],
+  },
+  {
+    name: "replaces it when the other is ready; it comes back as a follower",
     members: [member("a"), member("b"), member("c", failed), member("d")],
     voters: "abc",
     learners: "d",
-    expected: ["abd", "c"],
+    expected: ["abd", ""],
+  },
+  {
+    name: "leaves a voter that came back a follower until it is needed",
+    members: [..."abcd"].map((name) => member(name)),
+    voters: "abd",
   },
   {
     name: "keeps a failed voter while nobody can replace it",
@@ -74,14 +132,14 @@ const cases: readonly {
     name: "goes to one voter when of three one was removed",
     members: [member("a"), member("b")],
     voters: "abc",
-    expected: ["a", "b"],
+    expected: ["a", ""],
   },
   {
     name: "moves the seat of a node that may not vote any more",
     members: [member("a"), member("b"), member("c", { isEligible: false }), member("d")],
     voters: "abc",
     learners: "d",
-    expected: ["abd", "c"],
+    expected: ["abd", ""],
   },
   {
     name: "spreads new voters over zones",
@@ -92,8 +150,18 @@ const cases: readonly {
       member("d", { zone: "3" }),
     ],
     voters: "a",
-    learners: "bcd",
-    expected: ["acd", "b"],
+    expected: ["a", "cd"],
+  },
+  {
+    name: "prefers nodes whose log is nearly complete, within what the zones allow",
+    members: [
+      member("a", { zone: "1" }),
+      member("b", { zone: "2" }),
+      member("c", { zone: "2", isNear: true }),
+      member("d", { zone: "3" }),
+    ],
+    voters: "a",
+    expected: ["a", "cd"],
   },
   {
     name: "changes nothing without a majority",
@@ -109,10 +177,10 @@ const cases: readonly {
   },
   {
     name: "prefers healthy voters when there are too many",
-    members: [member("a", { isHealthy: false }), ...[..."bcde"].map((name) => member(name))],
+    members: [member("a", silent), ...[..."bcde"].map((name) => member(name))],
     voters: "abcde",
     maxVoters: 3,
-    expected: ["bcd", "ae"],
+    expected: ["bcd", ""],
   },
 ];
 

@@ -1,5 +1,6 @@
 import { type NodeId, nodeId, silentLogger, whenCell } from "../../src/kernel/index.ts";
 import { systemClock, systemRandom } from "../../src/kernel/io/system.ts";
+import { memoryStreamPair } from "../../src/network/memory-stream.ts";
 import {
   MemoryLogStorage,
   type RaftRunner,
@@ -13,11 +14,13 @@ import { decodeFrame, encodeFrame, encodeMessage } from "../../src/raft/message-
 
 type Listener = Parameters<RaftTransport["onMessages"]>[0];
 type Handler = Parameters<RaftTransport["onRequest"]>[0];
+type StreamHandler = Parameters<RaftTransport["onStream"]>[0];
 
 /** A network in memory that carries what the real one carries: encoded bytes, later. */
 export class MemoryNetwork {
   readonly #listeners = new Map<NodeId, Listener>();
   readonly #handlers = new Map<NodeId, Handler>();
+  readonly #streamHandlers = new Map<NodeId, StreamHandler>();
   readonly down = new Set<NodeId>();
   /** The next answers to requests are lost on their way back. */
   answersToLose = 0;
@@ -47,8 +50,25 @@ export class MemoryNetwork {
       onRequest: (handler) => {
         this.#handlers.set(self, handler);
       },
+      openStream: async (to) => {
+        const handler = this.#streamHandlers.get(to);
+        if (handler === undefined || isCut(to)) throw new Error(`${to} is unreachable`);
+        const pair = memoryStreamPair(self, to, async () => {
+          await nextTurn();
+          if (isCut(to)) pair.fail(new Error(`the link of ${self} and ${to} broke`));
+        });
+        handler(self, pair.answerer).catch((error: Error) => pair.answerer.abort(error));
+        return pair.opener;
+      },
+      onStream: (handler) => {
+        this.#streamHandlers.set(self, handler);
+      },
     };
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Keeps every applied text, so that a test sees order and repetition. */

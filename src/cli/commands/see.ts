@@ -20,6 +20,7 @@ function statusText(view: StatusView): string {
     ["nodes", `${view.nodes.alive} of ${view.nodes.total} alive`],
     ["services", String(view.services)],
     ["tasks", `${view.tasks.running} of ${view.tasks.desired} running`],
+    ...view.warnings.map((warning) => ["warning", warning] as const),
     ["log", `term ${view.term}, committed ${view.commitIndex}, applied ${view.appliedIndex}`],
   ];
   return rows.map(([name, value]) => `${name.padEnd(10)}${value}\n`).join("");

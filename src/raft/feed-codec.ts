@@ -1,0 +1,160 @@
+import { Packr } from "msgpackr";
+import { z } from "zod";
+import { type NodeId, nodeId } from "../kernel/index.ts";
+import { decodeConfiguration, parseConfiguration } from "./configuration.ts";
+import type { Entry, EntryId, SnapshotMeta } from "./log-storage.ts";
+import { RaftError } from "./raft-error.ts";
+
+/** Entries of 1 MiB, or one larger entry, and what goes with them. */
+export const maxFeedFrameBytes = 2 * 2 ** 20;
+/** What a subscriber says fits in far less. */
+const maxFollowFrameBytes = 256;
+const maxEntriesPerFrame = 65_536;
+/** Other feeders that a full one names. */
+export const maxRedirects = 16;
+const maxNodeIdLength = 128;
+
+/** What a feeder knows of the term and its leader, in every frame that keeps a stream going. */
+export type FeedSign = {
+  readonly term: number;
+  readonly leader: { readonly node: NodeId; readonly ageMs: number } | undefined;
+  /** How often the feeder speaks at least. */
+  readonly heartbeatMs: number;
+};
+
+/**
+ * What a feeder says.
+ *
+ * - `entries`: committed ones behind `previous`, without a gap; a heartbeat when there are none.
+ * - `snapshot`: the entries are compacted; fetch this one, then subscribe again. The last frame.
+ * - `redirect`: no more children here; try one of these. The last frame.
+ * - `behind`: this node cannot serve the subscriber, who is ahead, or it is cut off itself. The last frame.
+ * - `diverged`: this node committed another entry at the subscriber's position. The last frame.
+ */
+export type FeedFrame =
+  | (FeedSign & {
+      readonly kind: "entries";
+      readonly previous: EntryId;
+      readonly entries: readonly Entry[];
+      readonly commitIndex: number;
+    })
+  | {
+      readonly kind: "snapshot";
+      readonly term: number;
+      readonly meta: SnapshotMeta;
+      readonly bytes: number;
+    }
+  | { readonly kind: "redirect"; readonly nodes: readonly NodeId[] }
+  | { readonly kind: "behind" }
+  | { readonly kind: "diverged" };
+
+const packr = new Packr({ useRecords: false });
+const natural = z.int().nonnegative();
+const entryId = z.strictObject({ index: natural, term: natural });
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const node = z.string().min(1).max(maxNodeIdLength).transform(nodeId);
+const configuration = z.unknown().transform((parts) => parseConfiguration(parts));
+const entry = z
+  .tuple([z.enum(["normal", "configuration", "empty"]), natural, natural, bytes])
+  .transform(([kind, index, term, data]): Entry => ({ kind, index, term, data }));
+
+const followSchema = z.strictObject({ kind: z.literal("follow"), index: natural, term: natural });
+
+const frameSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("entries"),
+    term: natural,
+    // Not "absent or there": a hint is either whole or null.
+    leader: z
+      .tuple([node, natural])
+      .transform(([name, ageMs]) => ({ node: name, ageMs }))
+      .nullable()
+      .transform((leader) => leader ?? undefined),
+    heartbeatMs: z.int().min(1).max(60_000),
+    previous: entryId,
+    entries: z.array(entry).max(maxEntriesPerFrame),
+    commitIndex: natural,
+  }),
+  z.strictObject({
+    kind: z.literal("snapshot"),
+    term: natural,
+    meta: z.strictObject({ index: natural, term: natural, configuration }),
+    bytes: natural,
+  }),
+  z.strictObject({ kind: z.literal("redirect"), nodes: z.array(node).max(maxRedirects) }),
+  z.strictObject({ kind: z.literal("behind") }),
+  z.strictObject({ kind: z.literal("diverged") }),
+]);
+
+/** A subscription: the last entry that is committed at the subscriber. */
+export function encodeFollow({ index, term }: EntryId): Uint8Array {
+  return Uint8Array.from(packr.pack({ kind: "follow", index, term }));
+}
+
+/** @throws RaftError `malformed_message`, `too_large`. */
+export function decodeFollow(frame: Uint8Array): EntryId {
+  const { index, term } = parse(followSchema, frame, maxFollowFrameBytes);
+  return { index, term };
+}
+
+export function encodeFeed(frame: FeedFrame): Uint8Array {
+  return Uint8Array.from(packr.pack(toWire(frame)));
+}
+
+/** @throws RaftError `malformed_message`, `too_large`. */
+export function decodeFeed(bytes: Uint8Array): FeedFrame {
+  const frame = parse(frameSchema, bytes, maxFeedFrameBytes);
+  if (frame.kind === "entries") checkEntries(frame);
+  if (frame.kind === "snapshot" && frame.meta.term > frame.term) {
+    throw new RaftError("malformed_message", "A feeder offered a snapshot of a later term.");
+  }
+  return frame;
+}
+
+/** The log relies on entries that follow each other, and a feed on committed ones alone. */
+function checkEntries({
+  previous,
+  entries,
+  term: feedTerm,
+  commitIndex,
+}: Extract<FeedFrame, { readonly kind: "entries" }>): void {
+  let { index, term } = previous;
+  for (const entry of entries) {
+    if (entry.index !== index + 1 || entry.term < term || entry.term > feedTerm) {
+      throw new RaftError("malformed_message", `Entry ${entry.index} does not follow ${index}.`);
+    }
+    if (entry.kind === "configuration") decodeConfiguration(entry.data);
+    ({ index, term } = entry);
+  }
+  if (index > commitIndex) {
+    throw new RaftError("malformed_message", `A feeder sent entry ${index}, not committed yet.`);
+  }
+}
+
+function parse<Value>(schema: z.ZodType<Value>, frame: Uint8Array, maxBytes: number): Value {
+  if (frame.byteLength > maxBytes) {
+    throw new RaftError("too_large", `A frame of a feed has at most ${maxBytes} bytes.`);
+  }
+  try {
+    return schema.parse(packr.unpack(frame));
+  } catch (cause) {
+    throw new RaftError("malformed_message", "A frame of a feed is unreadable.", { cause });
+  }
+}
+
+function toWire(frame: FeedFrame): unknown {
+  if (frame.kind === "entries") {
+    const { leader } = frame;
+    return {
+      ...frame,
+      leader: leader === undefined ? null : [leader.node, leader.ageMs],
+      entries: frame.entries.map(({ kind, index, term, data }) => [kind, index, term, data]),
+    };
+  }
+  if (frame.kind === "snapshot") {
+    const { voters, votersOutgoing, learners, learnersNext } = frame.meta.configuration;
+    const parts = [voters, votersOutgoing, learners, learnersNext];
+    return { ...frame, meta: { ...frame.meta, configuration: parts } };
+  }
+  return frame;
+}
