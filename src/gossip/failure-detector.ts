@@ -85,12 +85,11 @@ export class FailureDetector {
   #round(signal: AbortSignal): void {
     const { self, members, clock, timing } = this.#options;
     const here = members().filter(({ status }) => status !== "left");
-    const watched = new Set(
-      watchedBy(
-        self,
-        here.map(({ nodeId }) => nodeId),
-      ),
-    );
+    const idsOf = (list: readonly MemberEntry[]) => list.map(({ nodeId }) => nodeId);
+    // Those who failed are tried on, for they may return, but watch nobody: whom they watched
+    // is watched by the next ones on the ring.
+    const running = here.filter(({ status }) => status !== "failed");
+    const watched = new Set([...watchedBy(self, idsOf(running)), ...watchedBy(self, idsOf(here))]);
     for (const node of this.#watches.keys()) if (!watched.has(node)) this.#watches.delete(node);
     for (const node of watched) {
       const fresh = { lastHeardMs: clock.monotonic(), isPinging: false, isProbing: false };
