@@ -40,7 +40,10 @@ export class Slots {
   }
 
   #wakeNext(): void {
-    const next = this.#waiting.values().next();
-    if (!next.done) next.value();
+    const [next] = this.#waiting;
+    if (next === undefined) return;
+    // At once: two places that become free in one turn must wake two.
+    this.#waiting.delete(next);
+    next();
   }
 }

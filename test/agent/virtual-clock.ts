@@ -8,8 +8,8 @@ type Sleeper = {
 };
 
 /** Lets everything that is ready run, promises and the callbacks of aborted signals included. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 3; turn += 1) {
+async function settle(woken = 1): Promise<void> {
+  for (let turn = 0; turn < 3 * woken; turn += 1) {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -55,16 +55,15 @@ export class VirtualClock implements Clock {
       const atMs = this.#nextMs();
       if (atMs === undefined || atMs > endMs) break;
       this.#nowMs = Math.max(this.#nowMs, atMs);
-      while (this.#nextMs() === atMs) {
+      let woken = 0;
+      for (; this.#nextMs() === atMs; woken += 1) {
         const sleeper = this.#pop();
         if (sleeper !== undefined) sleeper.isDone = true;
         sleeper?.wake();
       }
-      await settle();
+      await settle(woken);
     }
     this.#nowMs = endMs;
-    // What was woken last may go through several hands before it is done.
-    for (let hand = 0; hand < 8; hand += 1) await settle();
   }
 
   #nextMs(): number | undefined {

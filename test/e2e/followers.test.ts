@@ -8,7 +8,7 @@ import type { NodeView, StatusView } from "../../src/api/index.ts";
 
 /** Three voters and many log followers, each a real daemon with an address of its own. */
 
-const followerCount = Number(process.env["SKEIN_E2E_FOLLOWERS"] ?? 20);
+const followerCount = Number(process.env["SKEIN_E2E_FOLLOWERS"] ?? 6);
 /** So many daemons start at a time: two processes each, on few cores. */
 const startedAtOnce = 2;
 
