@@ -10,58 +10,62 @@ export class EventQueue {
     return this.#heap.length;
   }
 
+  /** When the next event is due; undefined when nothing is planned. */
+  get nextAt(): number | undefined {
+    return this.#heap[0]?.at;
+  }
+
   after(delay: number, run: () => void): void {
     this.#planned += 1;
     this.#heap.push({ at: this.now + delay, order: this.#planned, run });
     this.#siftUp(this.#heap.length - 1);
   }
 
-  /** Runs everything that is due until `time`. */
-  runUntil(time: number): void {
-    for (let next = this.#heap[0]; next !== undefined && next.at <= time; next = this.#heap[0]) {
-      this.#removeFirst();
-      this.now = next.at;
-      next.run();
-    }
-    this.now = time;
+  /** Runs the next event, at its time. */
+  runNext(): void {
+    const next = this.#heap[0];
+    if (next === undefined) return;
+    this.#removeFirst();
+    this.now = next.at;
+    next.run();
   }
 
   #removeFirst(): void {
     const last = this.#heap.pop();
     if (last === undefined || this.#heap.length === 0) return;
-    this.#heap[0] = last;
+    const heap = this.#heap;
     let at = 0;
     for (;;) {
-      let least = at;
-      for (const child of [2 * at + 1, 2 * at + 2]) {
-        if (isBefore(this.#heap[child], this.#heap[least])) least = child;
+      let least = 2 * at + 1;
+      let child = heap[least];
+      if (child === undefined) break;
+      const right = heap[least + 1];
+      if (right !== undefined && isBefore(right, child)) {
+        least += 1;
+        child = right;
       }
-      if (least === at) return;
-      this.#swap(at, least);
+      if (!isBefore(child, last)) break;
+      heap[at] = child;
       at = least;
     }
+    heap[at] = last;
   }
 
   #siftUp(start: number): void {
+    const heap = this.#heap;
+    const event = heap[start];
+    if (event === undefined) return;
     let at = start;
     while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!isBefore(this.#heap[at], this.#heap[parent])) return;
-      this.#swap(at, parent);
-      at = parent;
+      const parent = heap[(at - 1) >> 1];
+      if (parent === undefined || !isBefore(event, parent)) break;
+      heap[at] = parent;
+      at = (at - 1) >> 1;
     }
-  }
-
-  #swap(left: number, right: number): void {
-    const a = this.#heap[left];
-    const b = this.#heap[right];
-    if (a === undefined || b === undefined) return;
-    this.#heap[left] = b;
-    this.#heap[right] = a;
+    heap[at] = event;
   }
 }
 
-function isBefore(left: Event | undefined, right: Event | undefined): boolean {
-  if (left === undefined || right === undefined) return false;
+function isBefore(left: Event, right: Event): boolean {
   return left.at < right.at || (left.at === right.at && left.order < right.order);
 }

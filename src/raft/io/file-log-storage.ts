@@ -1,19 +1,12 @@
-import { mkdir } from "node:fs/promises";
 import { assert, messageOf } from "../../kernel/index.ts";
 import type { Entry, HardState, LogStorage, SnapshotMeta } from "../log-storage.ts";
 import { sizeOf } from "../raft-log.ts";
-import { lockDirectory } from "./directory-lock.ts";
-import { syncParent } from "./disk.ts";
+import { type Disk, nodeDisk } from "./disk.ts";
 import { assertComplete, findSnapshot, LogState } from "./log-state.ts";
 import { hasSegments } from "./segment-files.ts";
 import type { LogRecord } from "./segment-frame.ts";
 import { SegmentLog } from "./segment-log.ts";
-import {
-  listSnapshotFiles,
-  readSnapshotFile,
-  removeSnapshotFile,
-  writeSnapshotFile,
-} from "./snapshot-file.ts";
+import { listSnapshotFiles, readSnapshotFile, writeSnapshotFile } from "./snapshot-file.ts";
 import { corruptLog, StorageError } from "./storage-error.ts";
 
 const defaultSegmentBytes = 16 * 2 ** 20;
@@ -24,6 +17,8 @@ export type FileLogStorageOptions = {
   /** Made when it is not there. Belongs to the log alone. */
   readonly directory: string;
   readonly segmentBytes?: number;
+  /** The machine's own, unless a simulator says otherwise. */
+  readonly disk?: Disk;
   /** Told once of the first failed read or write. Every call fails after it: end the process. */
   readonly onFatal?: (error: StorageError) => void;
 };
@@ -36,10 +31,9 @@ type EntryRange = Parameters<LogStorage["entries"]>[0];
  * was told is durable. @throws StorageError `corrupt_log`, `directory_in_use`.
  */
 export async function openFileLogStorage(options: FileLogStorageOptions): Promise<LogStorage> {
-  const { directory } = options;
-  const madeFrom = await mkdir(directory, { recursive: true, mode: 0o700 });
-  if (madeFrom !== undefined) await syncParent(madeFrom);
-  const lock = lockDirectory(directory);
+  const { directory, disk = nodeDisk } = options;
+  await disk.makeDirectory(directory);
+  const lock = disk.lock(directory);
   try {
     return await openLocked(options, lock);
   } catch (error) {
@@ -49,26 +43,32 @@ export async function openFileLogStorage(options: FileLogStorageOptions): Promis
 }
 
 async function openLocked(
-  { directory, segmentBytes = defaultSegmentBytes, onFatal }: FileLogStorageOptions,
+  {
+    directory,
+    disk = nodeDisk,
+    segmentBytes = defaultSegmentBytes,
+    onFatal,
+  }: FileLogStorageOptions,
   lock: Disposable,
 ): Promise<LogStorage> {
-  const files = await listSnapshotFiles(directory);
-  if (files[0] !== undefined && !(await hasSegments(directory))) {
+  const files = await listSnapshotFiles(disk, directory);
+  if (files[0] !== undefined && !(await hasSegments(disk, directory))) {
     // Without its votes and entries this node is not the member that it was.
     throw corruptLog({ path: directory, offset: 0 }, "there are snapshots, but no segments");
   }
   const state = new LogState();
   const log = await SegmentLog.open({
+    disk,
     directory,
     segmentBytes,
     onRecord: (record, position) => state.replay(record, position),
     head: () => state.head(),
   });
   try {
-    state.snapshot = await findSnapshot(files, state, log);
+    state.snapshot = await findSnapshot(disk, files, state, log);
     if (state.entries.isEmpty) state.entries.clear({ nextIndex: (state.snapshotIndex ?? 0) + 1 });
     assertComplete(state, log);
-    return new FileLogStorage({ directory, log, state, lock, onFatal });
+    return new FileLogStorage({ disk, directory, log, state, lock, onFatal });
   } catch (error) {
     await log.close();
     throw error;
@@ -76,6 +76,7 @@ async function openLocked(
 }
 
 class FileLogStorage implements LogStorage {
+  readonly #disk: Disk;
   readonly #directory: string;
   readonly #log: SegmentLog;
   readonly #state: LogState;
@@ -87,12 +88,14 @@ class FileLogStorage implements LogStorage {
   #isClosed = false;
 
   constructor(parts: {
+    readonly disk: Disk;
     readonly directory: string;
     readonly log: SegmentLog;
     readonly state: LogState;
     readonly lock: Disposable;
     readonly onFatal: FileLogStorageOptions["onFatal"];
   }) {
+    this.#disk = parts.disk;
     this.#directory = parts.directory;
     this.#log = parts.log;
     this.#state = parts.state;
@@ -192,14 +195,14 @@ class FileLogStorage implements LogStorage {
       const state = this.#state;
       assert(meta.index >= (state.snapshotIndex ?? 0), "snapshots are never older than the last");
       const replacesLog = this.term(meta.index) !== meta.term;
-      const file = await writeSnapshotFile(this.#directory, meta, data);
+      const file = await writeSnapshotFile(this.#disk, this.#directory, { meta, data });
       const { index, term } = meta;
       await this.#log.append([{ kind: "snapshot", id: { index, term }, replacesLog }]);
       state.noteSnapshot(meta, { replacesLog });
       state.snapshot = { meta, file };
       // Only now: until the mark was durable, a restart would have looked for the old ones.
-      const files = await listSnapshotFiles(this.#directory);
-      for (const old of files.slice(keptSnapshots)) await removeSnapshotFile(old);
+      const files = await listSnapshotFiles(this.#disk, this.#directory);
+      for (const old of files.slice(keptSnapshots)) await this.#disk.remove(old.path);
       if (replacesLog) await this.#log.dropBefore(undefined);
     });
   }
@@ -211,7 +214,7 @@ class FileLogStorage implements LogStorage {
     const { snapshot } = this.#state;
     if (snapshot === undefined) return undefined;
     try {
-      return await readSnapshotFile(snapshot.file);
+      return await readSnapshotFile(this.#disk, snapshot.file);
     } catch (error) {
       throw this.#fail(error);
     }

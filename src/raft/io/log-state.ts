@@ -1,9 +1,10 @@
 import { assertNever } from "../../kernel/index.ts";
 import type { EntryId, HardState, SnapshotMeta } from "../log-storage.ts";
+import type { Disk } from "./disk.ts";
 import { EntryIndex } from "./entry-index.ts";
 import type { LogRecord } from "./segment-frame.ts";
 import type { RecordPosition, SegmentLog } from "./segment-log.ts";
-import { readSnapshotFile, removeSnapshotFile, type SnapshotFile } from "./snapshot-file.ts";
+import { readSnapshotFile, type SnapshotFile } from "./snapshot-file.ts";
 import { corruptLog } from "./storage-error.ts";
 
 /** Newest entries kept in memory; members that lag further are served from disk. */
@@ -64,13 +65,14 @@ export class LogState {
  * as the log still has every entry after it.
  */
 export async function findSnapshot(
+  disk: Disk,
   files: readonly SnapshotFile[],
   { mark, entries }: LogState,
   log: SegmentLog,
 ): Promise<StoredSnapshot | undefined> {
   if (mark === undefined) {
     // One without a mark was being written when the process died.
-    for (const file of files) await removeSnapshotFile(file);
+    for (const file of files) await disk.remove(file.path);
     return undefined;
   }
   let problem: unknown;
@@ -78,11 +80,11 @@ export async function findSnapshot(
     const isNamed = file.index === mark.index && file.term === mark.term;
     const isOlder = file.index < mark.index && !entries.isEmpty;
     if (!isNamed && !(isOlder && entries.firstIndex <= file.index + 1)) {
-      if (file.index >= mark.index) await removeSnapshotFile(file);
+      if (file.index >= mark.index) await disk.remove(file.path);
       continue;
     }
     try {
-      const { meta } = await readSnapshotFile(file);
+      const { meta } = await readSnapshotFile(disk, file);
       return { meta, file };
     } catch (error) {
       problem ??= error;

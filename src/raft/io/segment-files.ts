@@ -1,8 +1,5 @@
-import { randomBytes } from "node:crypto";
-import { closeSync, constants, openSync } from "node:fs";
-import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { syncDirectory, writeFully } from "./disk.ts";
+import { type Disk, writeFully } from "./disk.ts";
 
 const segmentPattern = /^(\d{10})-([0-9a-f]{8})\.segment$/;
 const sparePattern = /^[0-9a-f]{16}\.spare$/;
@@ -11,8 +8,6 @@ const temporaryPattern = /\.tmp$/;
 const maxSpares = 2;
 /** Filled in steps, so that a commit never waits behind the whole of a segment. */
 const fillStep = Buffer.alloc(2 ** 20);
-/** Every write on it is durable when it returns: one hop to the thread pool, not two. */
-const durable = constants.O_RDWR | constants.O_DSYNC;
 
 /** One file of the log, open. Its length never changes. */
 export type Segment = {
@@ -24,9 +19,16 @@ export type Segment = {
   readonly descriptor: number;
 };
 
+/** Where the segments are, and how large they are made. */
+export type SegmentPlace = {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly segmentBytes: number;
+};
+
 /** Whether there is a log in the directory. */
-export async function hasSegments(directory: string): Promise<boolean> {
-  return (await readdir(directory)).some((name) => segmentPattern.test(name));
+export async function hasSegments(disk: Disk, directory: string): Promise<boolean> {
+  return (await disk.names(directory)).some((name) => segmentPattern.test(name));
 }
 
 /**
@@ -34,33 +36,35 @@ export async function hasSegments(directory: string): Promise<boolean> {
  * that grows a file costs a journal commit, and takes them back for reuse.
  */
 export class SegmentFiles {
+  readonly #disk: Disk;
   readonly #directory: string;
   readonly #segmentBytes: number;
   readonly #spares: string[];
   #preparing: Promise<void> = Promise.resolve();
 
-  private constructor(directory: string, segmentBytes: number, spares: string[]) {
+  private constructor({ disk, directory, segmentBytes }: SegmentPlace, spares: string[]) {
+    this.#disk = disk;
     this.#directory = directory;
     this.#segmentBytes = segmentBytes;
     this.#spares = spares;
   }
 
   /** Looks at what is there; half-made files of an earlier process are removed. */
-  static async open({
-    directory,
-    segmentBytes,
-  }: {
-    readonly directory: string;
-    readonly segmentBytes: number;
-  }): Promise<{ readonly files: SegmentFiles; readonly segments: readonly Segment[] }> {
-    const names = (await readdir(directory)).toSorted();
+  static async open(
+    place: SegmentPlace,
+  ): Promise<{ readonly files: SegmentFiles; readonly segments: readonly Segment[] }> {
+    const { disk, directory, segmentBytes } = place;
+    // A process that was killed may have left names that the power can still take away, and
+    // with them everything that this one writes behind them.
+    await disk.syncDirectory(directory);
+    const names = (await disk.names(directory)).toSorted();
     const spares: string[] = [];
     for (const name of names) {
       const path = join(directory, name);
-      if (temporaryPattern.test(name)) await rm(path, { force: true });
+      if (temporaryPattern.test(name)) await disk.remove(path);
       if (!sparePattern.test(name)) continue;
       // Another segment size was set when this one was made.
-      if ((await stat(path)).size !== segmentBytes) await rm(path);
+      if ((await disk.sizeOf(path)) !== segmentBytes) await disk.remove(path);
       else spares.push(path);
     }
     const segments: Segment[] = [];
@@ -68,16 +72,16 @@ export class SegmentFiles {
       const match = segmentPattern.exec(name);
       if (match === null) continue;
       const path = join(directory, name);
-      const { size } = await stat(path);
+      const bytes = await disk.sizeOf(path);
       segments.push({
         number: Number(match[1]),
         nonce: Number.parseInt(match[2] ?? "", 16),
         path,
-        bytes: size,
-        descriptor: openSync(path, durable),
+        bytes,
+        descriptor: disk.open(path, "durable"),
       });
     }
-    return { files: new SegmentFiles(directory, segmentBytes, spares), segments };
+    return { files: new SegmentFiles(place, spares), segments };
   }
 
   /** A segment of at least `bytes`, durably in the directory. */
@@ -92,12 +96,12 @@ export class SegmentFiles {
     const actualBytes = Math.max(bytes, this.#segmentBytes);
     const isUsual = actualBytes === this.#segmentBytes;
     const from = (isUsual ? this.#spares.pop() : undefined) ?? (await this.#make(actualBytes));
-    const nonce = randomBytes(4).readUInt32LE();
+    const nonce = this.#disk.randomBytes(4).readUInt32LE();
     const hex = nonce.toString(16).padStart(8, "0");
     const path = join(this.#directory, `${String(number).padStart(10, "0")}-${hex}.segment`);
-    await rename(from, path);
-    await syncDirectory(this.#directory);
-    const descriptor = openSync(path, durable);
+    await this.#disk.rename(from, path);
+    await this.#disk.syncDirectory(this.#directory);
+    const descriptor = this.#disk.open(path, "durable");
     this.prepare();
     return { number, nonce, path, bytes: actualBytes, descriptor };
   }
@@ -117,15 +121,15 @@ export class SegmentFiles {
 
   /** Takes a segment out of the log, durably. Its file is used again. */
   async release(segment: Segment): Promise<void> {
-    closeSync(segment.descriptor);
+    this.#disk.close(segment.descriptor);
     if (segment.bytes === this.#segmentBytes && this.#spares.length < maxSpares) {
       const spare = this.#sparePath();
-      await rename(segment.path, spare);
+      await this.#disk.rename(segment.path, spare);
       this.#spares.push(spare);
     } else {
-      await rm(segment.path);
+      await this.#disk.remove(segment.path);
     }
-    await syncDirectory(this.#directory);
+    await this.#disk.syncDirectory(this.#directory);
   }
 
   /** Waits for the background. */
@@ -136,20 +140,20 @@ export class SegmentFiles {
   async #make(bytes: number): Promise<string> {
     const path = this.#sparePath();
     const temporary = `${path}.tmp`;
-    const descriptor = openSync(temporary, durable | constants.O_CREAT | constants.O_EXCL, 0o600);
+    const descriptor = this.#disk.open(temporary, "durable_new");
     try {
       for (let offset = 0; offset < bytes; offset += fillStep.byteLength) {
         const step = Math.min(fillStep.byteLength, bytes - offset);
-        await writeFully(descriptor, fillStep.subarray(0, step), offset);
+        await writeFully(this.#disk, descriptor, { data: fillStep.subarray(0, step), offset });
       }
     } finally {
-      closeSync(descriptor);
+      this.#disk.close(descriptor);
     }
-    await rename(temporary, path);
+    await this.#disk.rename(temporary, path);
     return path;
   }
 
   #sparePath(): string {
-    return join(this.#directory, `${randomBytes(8).toString("hex")}.spare`);
+    return join(this.#directory, `${this.#disk.randomBytes(8).toString("hex")}.spare`);
   }
 }

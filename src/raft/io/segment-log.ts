@@ -1,7 +1,6 @@
-import { closeSync, readSync } from "node:fs";
 import { assert } from "../../kernel/index.ts";
-import { readFully, writeFully } from "./disk.ts";
-import { type Segment, SegmentFiles } from "./segment-files.ts";
+import { type Disk, readFully, writeFully } from "./disk.ts";
+import { type Segment, SegmentFiles, type SegmentPlace } from "./segment-files.ts";
 import {
   encodeFrame,
   findLaterFrame,
@@ -19,9 +18,7 @@ export type RecordPosition = {
   readonly bytes: number;
 };
 
-export type SegmentLogOptions = {
-  readonly directory: string;
-  readonly segmentBytes: number;
+export type SegmentLogOptions = SegmentPlace & {
   /** Told of every record found, in the order of writing. */
   readonly onRecord: (record: LogRecord, position: RecordPosition) => void;
   /** What every segment begins with, so that the ones before it are not needed for it. */
@@ -44,6 +41,7 @@ type Cursor = {
  * Knows frames and files; what the records mean is its user's matter.
  */
 export class SegmentLog {
+  readonly #disk: Disk;
   readonly #files: SegmentFiles;
   readonly #head: () => readonly LogRecord[];
   /** In order; the last one is written to. */
@@ -53,8 +51,9 @@ export class SegmentLog {
   private constructor(
     files: SegmentFiles,
     segments: Segment[],
-    { cursor, head }: { readonly cursor: Cursor; readonly head: () => readonly LogRecord[] },
+    { cursor, disk, head }: { readonly cursor: Cursor } & Pick<SegmentLogOptions, "disk" | "head">,
   ) {
+    this.#disk = disk;
     this.#files = files;
     this.#segments = segments;
     this.#cursor = cursor;
@@ -66,8 +65,8 @@ export class SegmentLog {
    * @throws StorageError `corrupt_log`, where acknowledged records are damaged or missing.
    */
   static async open(options: SegmentLogOptions): Promise<SegmentLog> {
-    const { directory, segmentBytes, onRecord, head } = options;
-    const { files, segments: found } = await SegmentFiles.open({ directory, segmentBytes });
+    const { disk, segmentBytes, onRecord, head } = options;
+    const { files, segments: found } = await SegmentFiles.open(options);
     const segments = [...found];
     try {
       let sequence: number | undefined;
@@ -75,6 +74,7 @@ export class SegmentLog {
       for (const [position, segment] of segments.entries()) {
         assertFollows(segments[position - 1], segment);
         cursor = await scan(segment, sequence, {
+          disk,
           isLast: position === segments.length - 1,
           onRecord,
         });
@@ -89,9 +89,9 @@ export class SegmentLog {
       const isCutOff = cursor.sequence === undefined && cursor.segment.number > 1;
       if (isCutOff) throw corruptLog({ path: cursor.segment.path, offset: 0 }, "it holds nothing");
       files.prepare();
-      return new SegmentLog(files, segments, { cursor, head });
+      return new SegmentLog(files, segments, { cursor, disk, head });
     } catch (error) {
-      for (const { descriptor } of segments) closeSync(descriptor);
+      for (const { descriptor } of segments) disk.close(descriptor);
       throw error;
     }
   }
@@ -115,7 +115,7 @@ export class SegmentLog {
     }
     const start = this.#cursor;
     const { data, check, recordBytes } = frame;
-    await writeFully(start.segment.descriptor, data, start.offset);
+    await writeFully(this.#disk, start.segment.descriptor, { data, offset: start.offset });
     this.#cursor = {
       segment: start.segment,
       offset: start.offset + data.byteLength,
@@ -135,7 +135,7 @@ export class SegmentLog {
   read(first: RecordPosition, bytes: number): readonly LogRecord[] {
     const { segment, offset } = first;
     const data = Buffer.allocUnsafeSlow(bytes);
-    const count = readSync(segment.descriptor, data, 0, bytes, offset);
+    const count = this.#disk.readNow(segment.descriptor, data, offset);
     const records: LogRecord[] = [];
     let position = 0;
     while (position < bytes) {
@@ -167,7 +167,7 @@ export class SegmentLog {
 
   async close(): Promise<void> {
     await this.#files.close();
-    for (const { descriptor } of this.#segments) closeSync(descriptor);
+    for (const { descriptor } of this.#segments) this.#disk.close(descriptor);
   }
 
   #encode(records: readonly LogRecord[]) {
@@ -193,10 +193,14 @@ function assertFollows(previous: Segment | undefined, segment: Segment): void {
 async function scan(
   segment: Segment,
   sequence: number | undefined,
-  { isLast, onRecord }: Pick<SegmentLogOptions, "onRecord"> & { readonly isLast: boolean },
+  {
+    disk,
+    isLast,
+    onRecord,
+  }: Pick<SegmentLogOptions, "disk" | "onRecord"> & { readonly isLast: boolean },
 ): Promise<Cursor> {
   const { nonce, path, bytes, descriptor } = segment;
-  const data = await readFully(descriptor, { offset: 0, bytes });
+  const data = await readFully(disk, descriptor, { offset: 0, bytes });
   if (data.byteLength !== bytes)
     throw corruptLog({ path, offset: data.byteLength }, "it ends early");
   let cursor = startOf(segment, sequence);
@@ -223,7 +227,7 @@ async function scan(
   if (later !== undefined) {
     throw corruptLog({ path, offset }, `a write is damaged, and a later one is at offset ${later}`);
   }
-  if (isLast) await settleEnd(data, { last, end: cursor });
+  if (isLast) await settleEnd(disk, data, { last, end: cursor });
   return cursor;
 }
 
@@ -232,16 +236,19 @@ async function scan(
  * It counts from now on, so it is written again, durably. What is torn behind it is voided.
  */
 async function settleEnd(
+  disk: Disk,
   data: Buffer,
   { last, end }: { readonly last: Cursor | undefined; readonly end: Cursor },
 ): Promise<void> {
   const { descriptor } = end.segment;
   if (last !== undefined) {
-    await writeFully(descriptor, data.subarray(last.offset, end.offset), last.offset);
+    const frame = data.subarray(last.offset, end.offset);
+    await writeFully(disk, descriptor, { data: frame, offset: last.offset });
   }
   const rest = data.subarray(end.offset, end.offset + frameHeaderBytes);
   if (rest.some((byte) => byte !== 0)) {
-    await writeFully(descriptor, cutMark.subarray(0, rest.byteLength), end.offset);
+    const mark = cutMark.subarray(0, rest.byteLength);
+    await writeFully(disk, descriptor, { data: mark, offset: end.offset });
   }
 }
 

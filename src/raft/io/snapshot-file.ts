@@ -1,11 +1,9 @@
-import { closeSync, fsync, openSync } from "node:fs";
-import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import { decodeConfiguration, encodeConfiguration } from "../configuration.ts";
-import type { EntryId, SnapshotMeta } from "../log-storage.ts";
-import { readFully, syncDirectory, writeFully } from "./disk.ts";
+import type { EntryId } from "../log-storage.ts";
+import type { Snapshot } from "../raft-log.ts";
+import { type Disk, readFully, writeFully } from "./disk.ts";
 import { corruptLog } from "./storage-error.ts";
 
 /*
@@ -16,7 +14,6 @@ const magic = 0x31534b53;
 const headerBytes = 32;
 const trailerBytes = 4;
 const snapshotPattern = /^(\d{16})-(\d{1,15})\.snapshot$/;
-const syncFile = promisify(fsync);
 
 /** A snapshot in the directory, by its name; not read yet. */
 export type SnapshotFile = EntryId & { readonly path: string };
@@ -26,9 +23,12 @@ function pathOf(directory: string, { index, term }: EntryId): string {
 }
 
 /** All that are there, the newest first. */
-export async function listSnapshotFiles(directory: string): Promise<readonly SnapshotFile[]> {
+export async function listSnapshotFiles(
+  disk: Disk,
+  directory: string,
+): Promise<readonly SnapshotFile[]> {
   const files: SnapshotFile[] = [];
-  for (const name of await readdir(directory)) {
+  for (const name of await disk.names(directory)) {
     const match = snapshotPattern.exec(name);
     if (match === null) continue;
     files.push({ index: Number(match[1]), term: Number(match[2]), path: join(directory, name) });
@@ -38,9 +38,9 @@ export async function listSnapshotFiles(directory: string): Promise<readonly Sna
 
 /** Resolves when the snapshot is whole and durable under its name. */
 export async function writeSnapshotFile(
+  disk: Disk,
   directory: string,
-  meta: SnapshotMeta,
-  data: Uint8Array,
+  { meta, data }: Snapshot,
 ): Promise<SnapshotFile> {
   const configuration = encodeConfiguration(meta.configuration);
   const header = Buffer.alloc(headerBytes);
@@ -54,35 +54,34 @@ export async function writeSnapshotFile(
 
   const path = pathOf(directory, meta);
   const temporary = `${path}.tmp`;
-  const descriptor = openSync(temporary, "w", 0o600);
+  const descriptor = disk.open(temporary, "new");
   try {
     let offset = 0;
     for (const part of [header, configuration, data, trailer]) {
-      await writeFully(descriptor, part, offset);
+      await writeFully(disk, descriptor, { data: part, offset });
       offset += part.byteLength;
     }
-    await syncFile(descriptor);
+    await disk.sync(descriptor);
   } finally {
-    closeSync(descriptor);
+    disk.close(descriptor);
   }
-  await rename(temporary, path);
-  await syncDirectory(directory);
+  await disk.rename(temporary, path);
+  await disk.syncDirectory(directory);
   return { index: meta.index, term: meta.term, path };
 }
 
 /** Reads one back and checks every byte. @throws StorageError `corrupt_log`. */
-export async function readSnapshotFile({
-  path,
-  index,
-  term,
-}: SnapshotFile): Promise<{ readonly meta: SnapshotMeta; readonly data: Uint8Array }> {
-  const bytes = (await stat(path)).size;
-  const descriptor = openSync(path, "r");
+export async function readSnapshotFile(
+  disk: Disk,
+  { path, index, term }: SnapshotFile,
+): Promise<Snapshot> {
+  const bytes = await disk.sizeOf(path);
+  const descriptor = disk.open(path, "read");
   let file: Buffer;
   try {
-    file = await readFully(descriptor, { offset: 0, bytes });
+    file = await readFully(disk, descriptor, { offset: 0, bytes });
   } finally {
-    closeSync(descriptor);
+    disk.close(descriptor);
   }
   const end = file.byteLength - trailerBytes;
   const isWhole =
@@ -98,8 +97,4 @@ export async function readSnapshotFile({
   }
   const configuration = decodeConfiguration(file.subarray(headerBytes, dataStart));
   return { meta: { index, term, configuration }, data: file.subarray(dataStart, end) };
-}
-
-export async function removeSnapshotFile({ path }: SnapshotFile): Promise<void> {
-  await rm(path, { force: true });
 }

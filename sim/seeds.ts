@@ -1,0 +1,38 @@
+import { addTotals, type Failure, noTotals, type Totals } from "./job.ts";
+import { runJobs } from "./pool.ts";
+
+const seedsInJob = 20;
+
+export type SeedsResult = {
+  readonly runs: number;
+  readonly cpuMs: number;
+  readonly totals: Totals;
+  /** Ends the search; the others on their way are not waited for. */
+  readonly failure: Failure | undefined;
+};
+
+/** Runs `count` seeds from `first` on, on several threads, until one fails. */
+export async function runSeeds(
+  first: number,
+  { count, threads }: { readonly count: number; readonly threads: number },
+): Promise<SeedsResult> {
+  let totals = noTotals;
+  let runs = 0;
+  let cpuMs = 0;
+  let failure: Failure | undefined;
+  const jobs = Array.from({ length: Math.ceil(count / seedsInJob) }, (_, position) => {
+    const begin = first + position * seedsInJob;
+    return { first: begin, count: Math.min(seedsInJob, first + count - begin) };
+  });
+  await runJobs(jobs, {
+    threads: Math.min(threads, jobs.length),
+    onResult: (result) => {
+      totals = addTotals(totals, result.totals);
+      runs += result.runs;
+      cpuMs += result.cpuMs;
+      failure ??= result.failure;
+      return failure === undefined;
+    },
+  });
+  return { runs, cpuMs, totals, failure };
+}

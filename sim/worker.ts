@@ -1,0 +1,8 @@
+import { parentPort } from "node:worker_threads";
+import { type Job, runJob } from "./job.ts";
+
+/** One thread of `pool.ts`: a job in, its result out. */
+parentPort?.on("message", (job: Job) => {
+  // A failing run is a result. Anything else is thrown and ends the thread.
+  void runJob(job).then((result) => parentPort?.postMessage(result));
+});
