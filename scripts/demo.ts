@@ -58,7 +58,7 @@ services:
     x-healthcheck: { http: ":8080/", interval: 1s }
     deploy:
       replicas: ${replicas}
-      update_config: { parallelism: 1, order: start-first }
+      update_config: { parallelism: 1, order: start-first, monitor: 2s }
 `,
   );
 }

@@ -14,8 +14,14 @@ const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.
 const [command, ...args] = process.argv.slice(2);
 
 if (command === "proxy") {
-  const socketPath = args[args.indexOf("--socket") + 1] ?? "";
-  if (args.includes("--stop")) {
+  const at = args.indexOf("--socket");
+  const socketPath = at < 0 ? undefined : args[at + 1];
+  if (socketPath === undefined) {
+    process.stderr.write(
+      "skein: the proxy is started by the daemon; it takes --socket PATH [--stop]\n",
+    );
+    process.exitCode = 2;
+  } else if (args.includes("--stop")) {
     // A proxy outlives its daemon; this ends one whose daemon is gone for good.
     const { stopProxyAt } = await import("./proxy/io/proxy-client.ts");
     await stopProxyAt(socketPath);

@@ -5,6 +5,9 @@ import type { Session } from "./session.ts";
 /** After this long without any progress, a service that cannot be placed counts as stuck. */
 const pendingPatienceMs = 10_000;
 
+/** A process that dies at once was running for a moment: as it should be means to stay so. */
+const settledForMs = 1_000;
+
 /**
  * Follows services until each is as it should be, with a line for every step.
  * @throws CliError `failed` for a roll-out that stopped, `not_placeable` for one that waits.
@@ -12,16 +15,22 @@ const pendingPatienceMs = 10_000;
 export async function followRollout(
   session: Session,
   names: ReadonlySet<string>,
-  { namespace }: { readonly namespace: string },
+  options: {
+    readonly namespace: string;
+    /** Whether a roll-out that was stopped is the one that is followed. */
+    readonly isUpdate: boolean;
+  },
 ): Promise<readonly ServiceView[]> {
+  const { namespace, isUpdate } = options;
   const startedAt = session.now();
   const shown = new Map<string, string>();
   let progressedAt = startedAt;
+  let settledAt: number | undefined;
   const done = new AbortController();
   const signal = AbortSignal.any([session.signal, done.signal]);
   const stream = session.client.stream("watchServices", { signal, query: { namespace } });
   let newest: readonly ServiceView[] = [];
-  for await (const all of withTicks(stream, { everyMs: 1_000, end: () => done.abort() })) {
+  for await (const all of withTicks(stream, { everyMs: 250, end: () => done.abort() })) {
     if (all !== undefined) newest = all.filter((service) => names.has(service.name));
     if (newest.length < names.size) continue;
     for (const service of newest) {
@@ -32,9 +41,15 @@ export async function followRollout(
       const seconds = ((session.now() - startedAt) / 1_000).toFixed(1);
       session.note(`${seconds.padStart(6)}s  ${service.name}: ${text}\n`);
     }
-    if (newest.every(isSettled)) return newest;
     const stopped = newest.find((service) => service.rollout !== "normal");
-    if (stopped !== undefined) throw stoppedRollout(stopped);
+    // Before all else: what was rolled back runs as it should, but not what was asked for.
+    if (isUpdate && stopped !== undefined) throw await stoppedRollout(session, stopped);
+    if (newest.every(isSettled)) {
+      settledAt ??= session.now();
+      if (session.now() - settledAt >= settledForMs) return newest;
+    } else {
+      settledAt = undefined;
+    }
     const stuck = newest.filter((service) => service.pending.length > 0);
     if (stuck.length > 0 && session.now() - progressedAt > pendingPatienceMs) {
       throw new CliError("not_placeable", pendingText(stuck));
@@ -59,15 +74,17 @@ function progressOf({ desired, running, updated, stopping }: ServiceView): strin
   return parts.join(", ");
 }
 
-function stoppedRollout(service: ServiceView): CliError {
+async function stoppedRollout(session: Session, service: ServiceView): Promise<CliError> {
+  const { namespace, name } = service;
+  const query = { namespace, service: name };
+  const tasks = await session.client.call("listTasks", { query, signal: session.signal });
+  const why = [...new Set(tasks.map(({ message }) => message).filter((text) => text !== ""))];
+  const reasons = why.map((text) => `\n  ${text}`).join("");
   const what =
     service.rollout === "rolled_back"
       ? "was rolled back: new tasks failed"
       : "was paused: new tasks failed";
-  return new CliError(
-    "failed",
-    `The update of ${service.name} ${what}. See why with: skein ps ${service.name}`,
-  );
+  return new CliError("failed", `The update of ${name} ${what}. See: skein ps ${name}${reasons}`);
 }
 
 function pendingText(services: readonly ServiceView[]): string {

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { messageOf } from "../kernel/index.ts";
+import { codeOf, messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
 import { backup, restore } from "./commands/backup.ts";
 import { down, remove, scale } from "./commands/change.ts";
@@ -144,6 +144,9 @@ function client(command: Command, action: Action): void {
     process.once("SIGINT", interrupt);
     try {
       await action(makeSession(options, interrupted.signal), args, options);
+    } catch (error) {
+      // Whatever broke because of it: the person asked for it.
+      throw interrupted.signal.aborted ? interrupted.signal.reason : error;
     } finally {
       process.removeListener("SIGINT", interrupt);
     }
@@ -191,6 +194,8 @@ function text(value: unknown): string | undefined {
 
 /** Runs the command line and resolves with the exit status; errors are printed, never thrown. */
 export async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
+  endWithReader(process.stdout);
+  endWithReader(process.stderr);
   try {
     await program.parseAsync(argv, { from: "user" });
     return Number(process.exitCode ?? exitCode.done);
@@ -201,4 +206,11 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
     process.stderr.write(`skein: ${messageOf(error)}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** A reader that has seen enough, as `head` does, is no failure; a full disk is one. */
+function endWithReader(stream: NodeJS.WriteStream): void {
+  stream.on("error", (error) => {
+    process.exit(codeOf(error) === "EPIPE" ? exitCode.done : exitCode.failed);
+  });
 }

@@ -19,10 +19,14 @@ export { encodeCommand } from "./command-codec.ts";
 export {
   type Member,
   type MemberStatus,
+  maxPendingReasons,
+  maxPendingServices,
+  maxReasonLength,
   memberStatus,
   type NodeReport,
   noObservations,
   type Observations,
+  type PendingService,
   statusOf,
 } from "./observations.ts";
 export type { CommandLog, LogStatus, LogStatusCell, StateMachine } from "./ports.ts";

@@ -1,4 +1,4 @@
-import type { NodeId, TaskId } from "../kernel/index.ts";
+import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
 import type { StateDigest } from "./state-digest.ts";
 import type { TaskStatus } from "./task.ts";
 
@@ -20,7 +20,19 @@ export type NodeReport = {
   /** Of the agreed state as this node holds it; absent before the first. */
   readonly digest?: StateDigest;
   readonly tasks: readonly TaskStatus[];
+  /** Of the leader: why services are not as they should be, in sentences. The first ones only. */
+  readonly pending?: readonly PendingService[];
 };
+
+export type PendingService = {
+  readonly service: ServiceKey;
+  readonly reasons: readonly string[];
+};
+
+/** What a report holds of them at the most. */
+export const maxPendingServices = 50;
+export const maxPendingReasons = 3;
+export const maxReasonLength = 500;
 
 /** As in SWIM. `failed` is what starts the leader's replacement; `suspect` only stops traffic. */
 export type MemberStatus = "alive" | "suspect" | "failed" | "left";

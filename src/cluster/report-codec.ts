@@ -1,7 +1,12 @@
 import { Packr } from "msgpackr";
 import { z } from "zod";
-import { nodeId, taskId } from "../kernel/index.ts";
-import type { NodeReport } from "./observations.ts";
+import { nodeId, type ServiceKey, taskId } from "../kernel/index.ts";
+import {
+  maxPendingReasons,
+  maxPendingServices,
+  maxReasonLength,
+  type NodeReport,
+} from "./observations.ts";
 
 const packr = new Packr({ useRecords: false });
 
@@ -39,6 +44,18 @@ const reportSchema = z.object({
   logIndex: z.int().nonnegative().optional(),
   digest: z.object({ index: z.int().nonnegative(), value: z.int().nonnegative() }).optional(),
   tasks: z.array(statusSchema).max(maxTasksPerNode),
+  pending: z
+    .array(
+      z.object({
+        service: z
+          .string()
+          .max(256)
+          .transform((text) => text as ServiceKey),
+        reasons: z.array(z.string().max(maxReasonLength)).max(maxPendingReasons),
+      }),
+    )
+    .max(maxPendingServices)
+    .optional(),
 });
 
 export function encodeReport(report: NodeReport): Uint8Array {

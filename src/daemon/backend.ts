@@ -18,7 +18,8 @@ type BackendOptions = {
   readonly state: ReadableCell<ClusterState>;
   readonly observations: ReadableCell<Observations>;
   readonly log: ReadableCell<RaftStatus>;
-  readonly explanations: ReadableCell<Explanations>;
+  /** Why services are not as they should be; empty on others than the leader. */
+  readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
   /** What a person has to look at. */
   readonly warnings: () => readonly string[];
   readonly taskLogs: TaskLogs;
@@ -39,20 +40,20 @@ type BackendOptions = {
 
 /** What the API's handlers need, from the running daemon. */
 export function makeBackend(options: BackendOptions): ApiBackend {
-  const { state, observations, log, explanations, taskLogs, submit, clock } = options;
+  const { state, observations, log, pending, taskLogs, submit, clock } = options;
   const facts = (): Facts => ({
     self: options.self,
     version: options.version,
     state: state.get(),
     observations: observations.get(),
     log: log.get(),
-    pending: sentencesOf(explanations.get()),
+    pending: pendingOf(options),
     warnings: options.warnings(),
   });
   return {
     facts,
     subscribe: (listener) =>
-      onChange([state, observations, explanations], listener, { delayMs: coalesceMs }),
+      onChange([state, observations, pending], listener, { delayMs: coalesceMs }),
     submit,
     catchUp: options.catchUp,
     recovery: options.recovery,
@@ -87,7 +88,21 @@ export function makeBackend(options: BackendOptions): ApiBackend {
 }
 
 /** What is waiting for something other than its turn. */
-function sentencesOf(explanations: Explanations): Map<ServiceKey, readonly string[]> {
+/** The leader knows it by itself, the others from its report. */
+function pendingOf({
+  self,
+  log,
+  observations,
+  pending,
+}: BackendOptions): ReadonlyMap<ServiceKey, readonly string[]> {
+  const { leader } = log.get();
+  if (leader === self || leader === undefined) return pending.get();
+  const report = observations.get().reports.get(leader);
+  return new Map((report?.pending ?? []).map(({ service, reasons }) => [service, reasons]));
+}
+
+/** Those that wait for nothing but another task's end need no words. */
+export function sentencesOf(explanations: Explanations): Map<ServiceKey, readonly string[]> {
   const sentences = new Map<ServiceKey, readonly string[]>();
   for (const [key, pending] of explanations) {
     const stuck = pending.filter(({ cause }) => cause !== "waiting_for_stop");

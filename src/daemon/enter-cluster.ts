@@ -8,6 +8,7 @@ import {
   type Random,
   randomName,
 } from "../kernel/index.ts";
+import { decodeToken } from "../network/index.ts";
 import {
   type Credentials,
   createCluster,
@@ -47,6 +48,7 @@ export async function enterCluster(options: EnterOptions): Promise<Entered> {
   const address = settings.advertise ?? ownAddress(settings);
   if (saved !== undefined) {
     if (settings.join.length > 0) {
+      refuseOtherCluster(settings, saved);
       logger.info({ clusterId: saved.clusterId }, "already a member, --join is ignored");
     }
     const credentials = await renewed(saved, { self: identity.nodeId, nowMs: clock.now() });
@@ -56,6 +58,17 @@ export async function enterCluster(options: EnterOptions): Promise<Entered> {
   const entered = settings.join.length > 0 ? await join(options) : await create(options, address);
   saveCredentials(settings.dataDirectory, entered.credentials);
   return entered;
+}
+
+/** To go on in the old cluster would be the opposite of what was asked for. */
+function refuseOtherCluster({ token, dataDirectory }: Settings, saved: Credentials): void {
+  if (token === undefined || token === "") return;
+  const { clusterId } = decodeToken(token);
+  if (clusterId === saved.clusterId) return;
+  throw new SettingsError(
+    "usage",
+    `${dataDirectory} holds a member of cluster ${saved.clusterId}, the token is for cluster ${clusterId}. To join that one, move the directory away first.`,
+  );
 }
 
 async function create(

@@ -1,6 +1,7 @@
 import pino, { type DestinationStream } from "pino";
 import { z } from "zod";
 import type { Logger } from "../kernel/index.ts";
+import { logDestination } from "../kernel/io/log-destination.ts";
 
 const lineSchema = z.looseObject({ time: z.number(), level: z.number(), msg: z.string() });
 
@@ -22,7 +23,7 @@ export function makeLogger(options: {
   readonly node: string;
   readonly isTerminal: boolean;
 }): Logger {
-  const stderr = pino.destination({ dest: 2, sync: true });
+  const stderr = logDestination(2);
   const readable: DestinationStream = { write: (line) => stderr.write(plainLine(line)) };
   return pino(
     { level: options.level, base: { node: options.node } },

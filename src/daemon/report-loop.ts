@@ -1,11 +1,15 @@
 import {
   type ClusterState,
   encodeReport,
+  maxPendingReasons,
+  maxPendingServices,
+  maxReasonLength,
   type NodeReport,
+  type PendingService,
   sameValue,
   type TaskStatus,
 } from "../cluster/index.ts";
-import type { NodeId, ReadableCell } from "../kernel/index.ts";
+import type { NodeId, ReadableCell, ServiceKey } from "../kernel/index.ts";
 import { onChange } from "./coalesce.ts";
 
 /** Changes within this time travel as one report. */
@@ -24,6 +28,8 @@ type ReportOptions = {
   readonly routesIndex: ReadableCell<number>;
   readonly log: ReadableCell<{ readonly appliedIndex: number }>;
   readonly digest: () => NodeReport["digest"];
+  /** Empty on others than the leader. */
+  readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
   readonly publish: (body: Uint8Array) => void;
 };
 
@@ -32,7 +38,7 @@ type ReportOptions = {
  * this proxy's confirmation of new routes; else now and then.
  */
 export function startReportLoop(options: ReportOptions): Disposable {
-  const { self, fixed, state, statuses, routesIndex, log, digest, publish } = options;
+  const { self, fixed, state, statuses, routesIndex, log, digest, pending, publish } = options;
   let last: NodeReport | undefined;
 
   function current(): NodeReport {
@@ -45,6 +51,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       logIndex: log.get().appliedIndex,
       ...(digested === undefined ? {} : { digest: digested }),
       tasks: statuses.get(),
+      pending: shortened(pending.get()),
     };
   }
 
@@ -58,6 +65,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
     if (
       last === undefined ||
       !sameValue(report.tasks, last.tasks) ||
+      !sameValue(report.pending, last.pending) ||
       isAwaited(state.get(), last)
     ) {
       send(report);
@@ -65,7 +73,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
   }
 
   look();
-  const stop = onChange([state, statuses, routesIndex], look, { delayMs: coalesceMs });
+  const stop = onChange([state, statuses, routesIndex, pending], look, { delayMs: coalesceMs });
   const timer = setInterval(() => {
     const report = current();
     if (!sameValue(report, last)) send(report);
@@ -76,6 +84,13 @@ export function startReportLoop(options: ReportOptions): Disposable {
       clearInterval(timer);
     },
   };
+}
+
+function shortened(pending: ReadonlyMap<ServiceKey, readonly string[]>): readonly PendingService[] {
+  return [...pending].slice(0, maxPendingServices).map(([service, reasons]) => ({
+    service,
+    reasons: reasons.slice(0, maxPendingReasons).map((text) => text.slice(0, maxReasonLength)),
+  }));
 }
 
 /** Whether a task is waiting to be stopped until this node's proxy has confirmed its absence. */

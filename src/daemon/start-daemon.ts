@@ -26,12 +26,13 @@ import { chooseRuntime } from "../runtime/io/choose-runtime.ts";
 import { startSchedulerLoop } from "../scheduler/index.ts";
 import { admitter } from "./admit.ts";
 import { announceSelf } from "./announce-self.ts";
-import { makeBackend } from "./backend.ts";
+import { makeBackend, sentencesOf } from "./backend.ts";
 import { watchDigests } from "./digest-watch.ts";
 import { startDrainWatch } from "./drain-watch.ts";
 import { addressBook, type Entered, enterCluster } from "./enter-cluster.ts";
 import { watchFactsKnown } from "./facts-known.ts";
 import { fileIncarnation } from "./incarnation.ts";
+import { noteLogHeld, refuseLostLog } from "./log-presence.ts";
 import { observe } from "./observe.ts";
 import { type Paths, pathsOf } from "./paths.ts";
 import { Recovery } from "./recovery.ts";
@@ -81,10 +82,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const storage = starting.use(
     await openFileLogStorage({ directory: base.paths.log, onFatal: options.onFatal }),
   );
+  refuseLostLog(base.paths.data, storage);
   const network = starting.use(await startNetwork(base));
   const proxy = starting.use(await startProxy(base, network));
   const knownHead = new Cell(0);
   const raft = starting.use(await startLog(base, { storage, network, knownHead, starting }));
+  starting.defer(noteLogHeld(base.paths.data, raft.status));
   const submit: Submit = (command, { signal }) => base.store.submit(raft, command, { signal });
   const { observations, gossip } = await startObserving(base, { network, starting });
   starting.defer(followHead(knownHead, observations));
@@ -156,6 +159,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     runtime,
     starting,
   });
+  const pending = new Cell(sentencesOf(scheduler.explanations.get()));
+  starting.defer(
+    scheduler.explanations.subscribe(() => pending.set(sentencesOf(scheduler.explanations.get()))),
+  );
   const info = await runtime.info({ signal: options.signal });
   starting.use(
     startReportLoop({
@@ -173,6 +180,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       routesIndex: routes.routesIndex,
       log: raft.status,
       digest: () => base.store.digest,
+      pending,
       publish: (body) => gossip.publish(body),
     }),
   );
@@ -182,7 +190,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     state: base.store.state,
     observations,
     log: raft.status,
-    explanations: scheduler.explanations,
+    pending,
     warnings: () => digests.warnings(),
     taskLogs: new TaskLogs({
       self: base.self,

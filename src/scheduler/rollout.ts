@@ -62,10 +62,24 @@ function isOnItsWay(
   all: readonly Position[],
 ): boolean {
   const { staying, leaving } = position;
-  if (staying.length > 0) return !staying.some((task) => draft.facts.isSettled(task));
+  if (staying.length > 0) return !staying.some((task) => isProven(draft, service, position, task));
   if (leaving.length === 0) return fillPosition(draft, service, position, all);
   const isUrgent = leaving.some(({ cause }) => cause === "lost" || cause === "drain");
   return isUrgent && replacePosition(draft, service, position, all);
+}
+
+/**
+ * Whether a task may be relied on. One that takes the place of another by an update has to
+ * serve for `monitorMs` first: until then the old one stays, and the next batch waits.
+ */
+function isProven(draft: Draft, service: Service, position: Position, task: Task): boolean {
+  const { facts } = draft;
+  if (!facts.isSettled(task)) return false;
+  const isUpdate = position.leaving.some(({ cause }) => cause === "revision");
+  if (!isUpdate || task.revision !== service.revision) return true;
+  const provenAtMs = (facts.settledSinceMs(task) ?? facts.now) + service.spec.update.monitorMs;
+  draft.wakeAt(provenAtMs);
+  return provenAtMs <= facts.now;
 }
 
 /** Stops what is doubled, and what leaves once its work is done by another. */
@@ -80,7 +94,7 @@ function dropSuperfluous(draft: Draft, service: Service, position: Position): Po
   );
   for (const task of doubles) draft.stop(task, "Another task does the same work.");
   if (kept === undefined) return withoutLostDoubles(draft, position);
-  const isDone = facts.isSettled(kept);
+  const isDone = isProven(draft, service, position, kept);
   const leaving = position.leaving.filter(({ task, cause }) => {
     const mayStop = isDone || cause === "lost";
     if (mayStop) draft.stop(task, stopReasonOf(service, cause, kept));

@@ -137,7 +137,7 @@ t.test(
       else if (bit === headerBits[0]) {
         const { message } = error as Error;
         t.match(message, `${path} at offset ${headerStart}`);
-        t.match(message, "skein node rm --force");
+        t.match(message, "join anew");
       }
     }
     t.strictSame(undetected, []);

@@ -44,6 +44,47 @@ t.test("a good update", async (t) => {
     }
   }
 
+  t.test("keeps an old task until the new one has served for the time of monitor", async (t) => {
+    const monitorMs = 5_000;
+    const world = new World(["n1", "n2", "n3"], { seed: 5 });
+    const spec = { update: update({ order: "start-first", parallelism: 1, monitorMs }) };
+    world.put(spec);
+    world.run(4_000);
+    world.put({ ...spec, template: next });
+    const servedSince = new Map<string, number>();
+    const stoppedTooSoon: string[] = [];
+    let isBroken = false;
+    world.run(60_000, () => {
+      for (const task of world.serving()) {
+        if (!servedSince.has(task.id)) servedSince.set(task.id, world.now);
+      }
+      // One of them dies young, once: its time begins anew.
+      const young = world.serving().find((task) => task.revision === 2);
+      if (
+        young !== undefined &&
+        !isBroken &&
+        world.now - (servedSince.get(young.id) ?? 0) > 2_000
+      ) {
+        isBroken = true;
+        servedSince.set(young.id, world.now);
+        world.setStatus(young.id, { restarts: 1, sinceMs: world.now });
+      }
+      for (const task of world.state.tasks.values()) {
+        if (task.revision === 2 || task.desired === "running") continue;
+        const successor = [...world.state.tasks.values()].find(
+          ({ slot, revision }) => slot === task.slot && revision === 2,
+        );
+        const since = servedSince.get(successor?.id ?? "") ?? world.now;
+        if (task.stoppedAtIndex === world.state.index && world.now - since < monitorMs - 500) {
+          stoppedTooSoon.push(`slot ${task.slot} after ${world.now - since} ms`);
+        }
+      }
+    });
+    t.ok(isBroken);
+    t.strictSame(stoppedTooSoon, []);
+    t.ok(world.running().every((task) => task.revision === 2));
+  });
+
   t.test("survives a node failure and a scale-up on its way", async (t) => {
     const world = new World(["n1", "n2", "n3"], { seed: 11 });
     world.put();

@@ -80,7 +80,8 @@ export async function restore(
   if (detach) return;
   const namespaces = Map.groupBy(services, ({ namespace }) => namespace);
   for (const [namespace, members] of namespaces) {
-    await followRollout(session, new Set(members.map(({ name }) => name)), { namespace });
+    const names = new Set(members.map(({ name }) => name));
+    await followRollout(session, names, { namespace, isUpdate: true });
   }
 }
 

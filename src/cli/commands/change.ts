@@ -25,7 +25,7 @@ export async function scale(
     if (session.output === "json") session.print(`${JSON.stringify(applied, undefined, 2)}\n`);
     else session.print(describeChanges(applied, false));
     if (detach) continue;
-    await followRollout(session, new Set([name]), { namespace });
+    await followRollout(session, new Set([name]), { namespace, isUpdate: false });
   }
 }
 

@@ -43,12 +43,10 @@ async function followOrDetach(
 ): Promise<readonly ServiceView[]> {
   const names = new Set(services.map((service) => service.name));
   try {
-    return await followRollout(session, names, { namespace });
+    return await followRollout(session, names, { namespace, isUpdate: true });
   } catch (error) {
-    if (!session.signal.aborted) throw error;
-    throw new CliError("interrupted", "Detached; the roll-out goes on. Look with: skein ls", {
-      cause: error,
-    });
+    if (session.signal.aborted) session.note("The roll-out goes on. Look with: skein ls\n");
+    throw error;
   }
 }
 

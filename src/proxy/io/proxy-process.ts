@@ -1,5 +1,6 @@
 import { pino } from "pino";
 import { type Logger, messageOf } from "../../kernel/index.ts";
+import { logDestination } from "../../kernel/io/log-destination.ts";
 import { systemRandom } from "../../kernel/io/system.ts";
 import {
   type ControlAnswer,
@@ -23,7 +24,7 @@ export type ProxyProcessOptions = {
  * or by SIGTERM. It outlives daemons: it goes on with what the last one told it.
  */
 export async function runProxyProcess({ socketPath, logger }: ProxyProcessOptions): Promise<void> {
-  const log: Logger = logger ?? pino({ name: "proxy" });
+  const log: Logger = logger ?? pino({ name: "proxy" }, logDestination(1));
   await using proxy = await startProxyServer({ socketPath, logger: log });
   process.on("SIGTERM", proxy.requestStop);
   process.on("SIGINT", proxy.requestStop);

@@ -22,8 +22,8 @@ export function corruptLog(
   options?: ErrorOptions,
 ): StorageError {
   const remedy =
-    "This node cannot go on from it. Stop it, remove it from the cluster on another node " +
-    "(skein node rm --force), empty its data directory and let it join again.";
+    "This node cannot go on from it. Move its data directory away and let the machine join " +
+    "anew, under another name (skein daemon --name … --join … --token …).";
   const message = `The replicated log is damaged: ${path} at offset ${offset}: ${problem}. ${remedy}`;
   return new StorageError("corrupt_log", message, options);
 }
