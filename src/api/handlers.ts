@@ -9,6 +9,7 @@ import {
 import { codeOf, type ServiceKey, serviceKey } from "../kernel/index.ts";
 import { describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
+import { ownPortConflict } from "./own-ports.ts";
 import { ApiError, isProblemCode } from "./problem.ts";
 import type { Change, CreatedToken, LogEntry, RecoveryView } from "./views.ts";
 import {
@@ -82,6 +83,8 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     applyServices: async ({ body, signal }) => {
       const before = backend.facts().state.services;
       const changes = body.services.map((spec) => changeOf(before.get(keyOf(spec)), spec));
+      const conflict = ownPortConflict(backend.facts(), body.services);
+      if (conflict !== undefined) throw new ApiError("port_taken", conflict);
       if (body.dryRun || changes.every((change) => change.action === "none")) {
         return { index: backend.facts().state.index, changes };
       }

@@ -9,6 +9,7 @@ import {
   apply,
   type ClusterState,
   type LogStatus,
+  type NodeReport,
   noObservations,
 } from "../../src/cluster/index.ts";
 import { Cell, CodedError, nodeId, silentLogger } from "../../src/kernel/index.ts";
@@ -26,6 +27,19 @@ const log: LogStatus = {
   hasQuorum: true,
 };
 
+const report: NodeReport = {
+  nodeId: nodeId("n1"),
+  skeinVersion: "0.0.0",
+  runtime: "memory",
+  runtimeVersion: "1",
+  platform: { os: "linux", arch: "amd64" },
+  capacity: { cpuMillis: 2_000, memoryBytes: 2 ** 30 },
+  httpPort: 80,
+  routesIndex: 0,
+  appliedIndex: 0,
+  tasks: [],
+};
+
 /** The real server, handlers and client over a state that applies commands at once. */
 async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "skein-api-"));
@@ -35,7 +49,7 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
       self: nodeId("n1"),
       version: "0.0.0",
       state: state.get(),
-      observations: noObservations,
+      observations: { ...noObservations, reports: new Map([[nodeId("n1"), report]]) },
       log,
       pending: new Map(),
     }),
@@ -118,6 +132,30 @@ t.test("problems keep their code on the way to the client", async (t) => {
     minority.call("applyServices", { body: { services: [serviceSpec()], dryRun: false }, signal }),
     { code: "no_quorum" },
   );
+});
+
+t.test("a port that a node needs for itself is refused, with the way out", async (t) => {
+  const { client, state } = await startApi(t);
+  const published = (port: number) =>
+    serviceSpec({
+      ports: [
+        { target: 80, published: port, protocol: "tcp", mode: "ingress", appProtocol: "auto" },
+      ],
+    });
+  for (const [port, message] of [
+    [80, /n1 serves host names there.*x-ingress.*--http-port/],
+    [7946, /the cluster's own port of n1/],
+  ] as const) {
+    const body = { services: [published(port)], dryRun: true };
+    await t.rejects(client.call("applyServices", { body, signal }), {
+      code: "port_taken",
+      message,
+    });
+  }
+  t.equal(state.get().services.size, 0);
+  const body = { services: [published(8080)], dryRun: false };
+  await client.call("applyServices", { body, signal });
+  t.equal(state.get().services.size, 1);
 });
 
 t.test("without the token nothing is told", async (t) => {
