@@ -10,12 +10,23 @@ import { RelayedConnection } from "./tcp-relay.ts";
  * Methods that make a connection HTTP. `PRI` (HTTP/2 with prior knowledge, as gRPC uses it)
  * is not among them: it is relayed, and the replica speaks it itself.
  */
-const httpStart =
-  /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|REPORT|SEARCH|QUERY) /;
+const httpStarts: readonly string[] = [
+  ...["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"],
+  ...["PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"],
+  "QUERY",
+].map((method) => `${method} `);
+/** Of the first octets: room for a few empty lines and the longest method. */
+const lookedAtBytes = 64;
 
-/** What a connection's first octets say of it. */
+/**
+ * What a connection's first octets say of it. The beginning of a method says HTTP already:
+ * otherwise a client that sends it in two pieces would get past what is added and checked here.
+ */
 export function looksLikeHttp(first: Buffer): boolean {
-  return httpStart.test(first.toString("latin1", 0, 12));
+  // Empty lines before a request are allowed (RFC 9112 §2.2).
+  const text = first.toString("latin1", 0, lookedAtBytes).replace(/^(?:\r\n)+/, "");
+  if (text === "") return first.length > 0;
+  return httpStarts.some((start) => text.startsWith(start) || start.startsWith(text));
 }
 
 export function serveHttp(
