@@ -197,6 +197,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       network,
       runtime,
       state: base.store.state,
+      clock,
       logger: base.logger,
     }),
     pins: {

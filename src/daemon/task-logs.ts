@@ -3,6 +3,7 @@ import { z } from "zod";
 import { type LogEntry, nodeName, timeText } from "../api/index.ts";
 import { type ClusterState, type Task, tasksOf } from "../cluster/index.ts";
 import {
+  type Clock,
   type Logger,
   messageOf,
   type NodeId,
@@ -38,8 +39,13 @@ type TaskLogsOptions = {
   readonly network: PeerNetwork;
   readonly runtime: ContainerRuntime;
   readonly state: ReadableCell<ClusterState>;
+  readonly clock: Clock;
   readonly logger: Logger;
 };
+
+/** Before a stream that ended is opened again, doubled each time. */
+const reopenMinMs = 250;
+const reopenMaxMs = 2_000;
 
 export type ServiceLogOptions = {
   readonly follow: boolean;
@@ -67,13 +73,21 @@ export class TaskLogs {
     });
   }
 
+  /** While following, a task's lines go on in its next container, and after its node was away. */
   async *#ofTask(task: Task, options: ServiceLogOptions): AsyncIterable<LogEntry> {
-    const { self, state, logger } = this.#options;
+    const { state, clock } = this.#options;
+    const { follow, signal } = options;
     const { name } = splitServiceKey(task.service);
-    const lines =
-      task.nodeId === self ? this.#local(task.id, options) : this.#remote(task, options);
-    try {
-      for await (const line of lines) {
+    let lastMs: number | undefined;
+    for (let pauses = 0; ; pauses += 1) {
+      const seenMs = lastMs;
+      for await (const line of this.#once(
+        task,
+        seenMs === undefined ? options : { follow, signal },
+      )) {
+        if (seenMs !== undefined && line.timeMs <= seenMs) continue;
+        lastMs = line.timeMs;
+        pauses = 0;
         yield {
           time: timeText(line.timeMs),
           task: `${name}.${task.slot}`,
@@ -82,10 +96,22 @@ export class TaskLogs {
           text: line.text,
         };
       }
+      if (!follow || signal.aborted) return;
+      if (state.get().tasks.get(task.id)?.desired !== "running") return;
+      const pauseMs = Math.min(reopenMinMs * 2 ** Math.min(pauses, 10), reopenMaxMs);
+      await clock.sleep(pauseMs, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** The lines of the container that there is now. Never throws. */
+  async *#once(task: Task, options: ServiceLogOptions): AsyncIterable<LogLine> {
+    const { self, logger } = this.#options;
+    try {
+      yield* task.nodeId === self ? this.#local(task.id, options) : this.#remote(task, options);
     } catch (error) {
       if (options.signal.aborted) return;
       // One node that cannot be reached must not end the others' lines.
-      logger.warn({ taskId: task.id, error: messageOf(error) }, "log stream ended");
+      logger.debug({ taskId: task.id, error: messageOf(error) }, "log stream ended");
     }
   }
 
