@@ -42,15 +42,19 @@ export class FailureDetector {
   readonly #watches = new Map<NodeId, Watch>();
   #forgiving = 0;
   #isIsolated = false;
+  /** From anybody. */
+  #lastHeardMs: number;
 
   constructor(options: FailureDetectorOptions) {
     this.#options = options;
+    this.#lastHeardMs = options.clock.monotonic();
   }
 
   /** Any sign of life counts. */
   heardFrom(node: NodeId): void {
+    this.#lastHeardMs = this.#options.clock.monotonic();
     const watch = this.#watches.get(node);
-    if (watch !== undefined) watch.lastHeardMs = this.#options.clock.monotonic();
+    if (watch !== undefined) watch.lastHeardMs = this.#lastHeardMs;
     this.#setIsolated(false);
   }
 
@@ -79,6 +83,7 @@ export class FailureDetector {
   #forgive(): void {
     this.#forgiving = forgivingRounds;
     const nowMs = this.#options.clock.monotonic();
+    this.#lastHeardMs = nowMs;
     for (const watch of this.#watches.values()) watch.lastHeardMs = nowMs;
   }
 
@@ -89,6 +94,7 @@ export class FailureDetector {
     // Those who failed are tried on, for they may return, but watch nobody: whom they watched
     // is watched by the next ones on the ring.
     const running = here.filter(({ status }) => status !== "failed");
+    const suspectable = new Set(idsOf(running));
     const watched = new Set([...watchedBy(self, idsOf(running)), ...watchedBy(self, idsOf(here))]);
     for (const node of this.#watches.keys()) if (!watched.has(node)) this.#watches.delete(node);
     for (const node of watched) {
@@ -96,8 +102,10 @@ export class FailureDetector {
       const watch = this.#watches.get(node) ?? fresh;
       this.#watches.set(node, watch);
       this.#ping(node, watch, signal);
+      // What others see of a member that was given up would change nothing.
+      if (!suspectable.has(node) || this.#forgiving > 0) continue;
       const silentMs = clock.monotonic() - watch.lastHeardMs;
-      if (silentMs > timing.silenceMs && this.#forgiving === 0) this.#probe(node, watch, signal);
+      if (silentMs > timing.silenceMs) this.#probe(node, watch, signal);
     }
   }
 
@@ -123,12 +131,18 @@ export class FailureDetector {
         if (isReached === true) watch.lastHeardMs = this.#options.clock.monotonic();
         const hasSpoken = watch.lastHeardMs > startedAtMs;
         if (isReached === false && !hasSpoken) this.#options.onSilent(node);
-        if (isReached === undefined && !hasSpoken) this.#setIsolated(true);
+        // A helper's lost answer is no isolation while anybody else is heard.
+        if (isReached === undefined && !hasSpoken && this.#hearsNobody()) this.#setIsolated(true);
       })
       .finally(() => {
         watch.isProbing = false;
       })
       .catch(() => undefined);
+  }
+
+  #hearsNobody(): boolean {
+    const { clock, timing } = this.#options;
+    return clock.monotonic() - this.#lastHeardMs > timing.silenceMs;
   }
 
   /** Undefined: those who were asked did not answer either, so it is rather us who are cut off. */

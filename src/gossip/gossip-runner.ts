@@ -11,7 +11,14 @@ import {
 } from "../kernel/index.ts";
 import type { PeerNetwork } from "../network/index.ts";
 import { FailureDetector } from "./failure-detector.ts";
-import { type Claim, type MemberStatus, MemberTable } from "./member-table.ts";
+import {
+  type Claim,
+  isPlausible,
+  type MemberEntry,
+  type MemberStatus,
+  MemberTable,
+  strongest,
+} from "./member-table.ts";
 import {
   decodeIndirect,
   decodeMessage,
@@ -19,8 +26,10 @@ import {
   decodeSync,
   encode,
   type GossipMessage,
+  maxRecordBytes,
   type Sync,
 } from "./message.ts";
+import { OwnRecordId } from "./own-record-id.ts";
 import type { GossipTiming } from "./presets.ts";
 import { isNewer, type RecordId, RecordTable, type StateRecord } from "./record-table.ts";
 
@@ -56,7 +65,10 @@ export interface Gossip extends AsyncDisposable {
   readonly members: ReadableCell<ReadonlyMap<NodeId, KnownMember>>;
   /** The newest record of each member, this node's own included. */
   readonly records: ReadableCell<ReadonlyMap<NodeId, StateRecord>>;
-  /** Replaces this node's own record; changes in quick succession travel as one. */
+  /**
+   * Replaces this node's own record; changes in quick succession travel as one. A body that is
+   * too large is logged and not taken: the record before it stays.
+   */
   publish(body: Uint8Array): void;
   /** Says goodbye: the others need not find out. */
   leave(): Promise<void>;
@@ -77,24 +89,27 @@ class RunningGossip implements Gossip {
   readonly #recordTable = new RecordTable();
   readonly #members = new Cell<ReadonlyMap<NodeId, KnownMember>>(new Map());
   readonly #records = new Cell<ReadonlyMap<NodeId, StateRecord>>(new Map());
-  readonly #epoch: number;
+  readonly #ownRecordId: OwnRecordId;
   readonly #stopping = new AbortController();
   readonly #loops: readonly Promise<void>[];
   readonly #detector: FailureDetector;
-  #version = 0;
   #isPublishDue = false;
   #isIsolated = false;
   #undo: readonly (() => void)[] = [];
   #linked: ReadonlySet<NodeId> = new Set();
+  /** Exchanges under way, and whether another has been asked for since. */
+  readonly #syncing = new Map<NodeId, { isWantedAgain: boolean }>();
+  /** When each member's status began, as people read time; `atMs` is the table's own time. */
+  #since: ReadonlyMap<NodeId, { readonly atMs: number; readonly wallMs: number }> = new Map();
 
   constructor(options: GossipOptions, incarnation: number) {
     const { network, clock, timing } = options;
     this.#options = options;
-    this.#epoch = incarnation;
+    this.#ownRecordId = new OwnRecordId(network.self, incarnation);
     this.#table = new MemberTable({
       self: network.self,
       incarnation,
-      nowMs: clock.now(),
+      nowMs: clock.monotonic(),
       saveIncarnation: (value) => options.incarnation.save(value),
     });
     this.#detector = new FailureDetector({
@@ -105,7 +120,7 @@ class RunningGossip implements Gossip {
       members: () => this.#table.entries(),
       ping: (node, signal) => this.#ping(node, signal),
       indirectPing: (helper, target, signal) => this.#indirectPing(helper, target, signal),
-      onSilent: (node) => this.#tell(this.#table.suspect(node, network.self, clock.now())),
+      onSilent: (node) => this.#tell(this.#table.suspect(node, network.self, clock.monotonic())),
       onIsolated: (isIsolated) => {
         this.#isIsolated = isIsolated;
         this.#update();
@@ -132,9 +147,12 @@ class RunningGossip implements Gossip {
   }
 
   publish(body: Uint8Array): void {
-    this.#version += 1;
-    const owner = this.#options.network.self;
-    this.#recordTable.put({ owner, epoch: this.#epoch, version: this.#version, body });
+    if (body.length > maxRecordBytes) {
+      const sizes = { bytes: body.length, maxBytes: maxRecordBytes };
+      this.#options.logger.error(sizes, "record too large, the one before it stays");
+      return;
+    }
+    this.#recordTable.put({ ...this.#ownRecordId.next(), body });
     this.#update();
     if (this.#isPublishDue) return;
     this.#isPublishDue = true;
@@ -147,7 +165,7 @@ class RunningGossip implements Gossip {
   }
 
   async leave(): Promise<void> {
-    const claim = this.#table.leave(this.#options.clock.now());
+    const claim = this.#table.leave(this.#options.clock.monotonic());
     this.#update();
     const message = encode({ kind: "claims", claims: [claim] });
     await this.#options.network.publish(memberTopic, message).catch(() => undefined);
@@ -193,7 +211,7 @@ class RunningGossip implements Gossip {
         break;
       case "record":
         // Only the owner itself may publish its record.
-        if (message.record.owner === from) this.#takeRecords([message.record]);
+        if (message.record.owner === from) this.#takeRecords([message.record], from);
         break;
       case "announce":
         this.#fetch(from, message.id);
@@ -248,21 +266,21 @@ class RunningGossip implements Gossip {
   #heardFrom(node: NodeId, incarnation: number): void {
     if (!this.#options.admitted.get().has(node)) return;
     this.#detector.heardFrom(node);
-    this.#table.heardFrom(node, incarnation, this.#options.clock.now());
+    this.#table.heardFrom(node, incarnation, this.#options.clock.monotonic());
     this.#update();
   }
 
   #hear(claims: readonly Claim[], from: NodeId): void {
-    const { admitted, clock, logger, network } = this.#options;
-    for (const claim of claims) {
-      if (!admitted.get().has(claim.nodeId)) continue;
-      const before = this.#table.get(claim.nodeId);
-      const isSuspicion = claim.status === "suspect" && claim.nodeId !== network.self;
-      if (isSuspicion && claim.incarnation >= (before?.incarnation ?? 0)) {
-        this.#table.suspect(claim.nodeId, from, clock.now());
+    const { clock, logger, network } = this.#options;
+    const credible = claims.filter(({ nodeId, incarnation }) =>
+      this.#isCredible({ about: nodeId, from, incarnation }),
+    );
+    for (const claim of strongest(credible)) {
+      if (claim.status === "suspect" && claim.nodeId !== network.self) {
+        this.#table.suspect(claim.nodeId, from, clock.monotonic(), claim.incarnation);
         continue;
       }
-      const answer = this.#table.hear(claim, clock.now());
+      const answer = this.#table.hear(claim, clock.monotonic());
       // News from a topic has reached the others the same way; only an objection is to be told.
       if (claim.nodeId === network.self && answer !== undefined) {
         logger.info({ by: from, incarnation: answer.incarnation }, "refuting a suspicion");
@@ -272,10 +290,19 @@ class RunningGossip implements Gossip {
     this.#update();
   }
 
+  #isCredible(said: {
+    readonly about: NodeId;
+    readonly from: NodeId;
+    readonly incarnation: number;
+  }): boolean {
+    if (!this.#options.admitted.get().has(said.about)) return false;
+    return isPlausible(said, this.#table.get(said.about)?.incarnation ?? 0);
+  }
+
   #expire(): void {
     const { clock, timing } = this.#options;
     const bounds = { minMs: timing.suspicionMinMs, maxMs: timing.suspicionMaxMs };
-    for (const claim of this.#table.expire(clock.now(), bounds)) this.#tell(claim);
+    for (const claim of this.#table.expire(clock.monotonic(), bounds)) this.#tell(claim);
   }
 
   #tell(claim: Claim | undefined): void {
@@ -307,7 +334,8 @@ class RunningGossip implements Gossip {
     this.#recordTable.keepOnly(new Set([...members, network.self]));
     for (const node of members) {
       // Of a member that was never heard nothing is known: no work and no traffic until it is.
-      if (this.#table.get(node) === undefined) this.#table.suspect(node, network.self, clock.now());
+      if (this.#table.get(node) !== undefined) continue;
+      this.#table.suspect(node, network.self, clock.monotonic());
     }
     this.#update();
   }
@@ -318,11 +346,26 @@ class RunningGossip implements Gossip {
     this.#linked = linked;
   }
 
+  /** One exchange with each member at a time; however often it is asked for, one more follows. */
   #syncInBackground(node: NodeId): void {
-    this.#sync(node).catch((error: unknown) => {
-      if (this.#stopping.signal.aborted) return;
-      this.#options.logger.debug({ node, error: messageOf(error) }, "no exchange");
-    });
+    const underWay = this.#syncing.get(node);
+    if (underWay !== undefined) {
+      underWay.isWantedAgain = true;
+      return;
+    }
+    const syncing = { isWantedAgain: false };
+    this.#syncing.set(node, syncing);
+    this.#sync(node)
+      .catch((error: unknown) => {
+        if (this.#stopping.signal.aborted) return;
+        this.#options.logger.debug({ node, error: messageOf(error) }, "no exchange");
+      })
+      .finally(() => {
+        this.#syncing.delete(node);
+        const isDue = syncing.isWantedAgain && !this.#stopping.signal.aborted;
+        if (isDue) this.#syncInBackground(node);
+      })
+      .catch(() => undefined);
   }
 
   /** Both sides end up with the newer of each record and claim. */
@@ -353,21 +396,37 @@ class RunningGossip implements Gossip {
     };
   }
 
-  #takeIn({ claims, records }: Sync, from: NodeId): void {
+  #takeIn({ claims, digest, records }: Sync, from: NodeId): void {
     // Only a member's own suspicion counts as a confirmation; what it passes on does not.
     this.#hear(
       claims.filter(({ status, nodeId }) => status !== "suspect" || nodeId === this.#table.self),
       from,
     );
-    this.#takeRecords(records);
+    this.#goAbove([...digest, ...records]);
+    this.#takeRecords(records, from);
   }
 
-  #takeRecords(records: readonly StateRecord[]): void {
-    const { admitted, network } = this.#options;
+  /** Whoever holds a record of this node that it did not write would ignore what it writes now. */
+  #goAbove(held: readonly RecordId[]): void {
+    const { self } = this.#options.network;
+    let isOvertaken = false;
+    for (const id of held) {
+      if (id.owner !== self) continue;
+      const said = { about: self, from: undefined, incarnation: id.epoch };
+      if (!isPlausible(said, this.#table.incarnation)) continue;
+      isOvertaken = this.#ownRecordId.passOver(id) || isOvertaken;
+    }
+    const own = this.#recordTable.records.get(self);
+    if (isOvertaken && own !== undefined) this.publish(own.body);
+  }
+
+  #takeRecords(records: readonly StateRecord[], from: NodeId): void {
+    const { self } = this.#options.network;
     for (const record of records) {
       // Nobody knows this node better than itself, not even its own past.
-      if (record.owner === network.self || !admitted.get().has(record.owner)) continue;
-      this.#recordTable.put(record);
+      if (record.owner === self) continue;
+      const said = { about: record.owner, from, incarnation: record.epoch };
+      if (this.#isCredible(said)) this.#recordTable.put(record);
     }
     this.#update();
   }
@@ -386,10 +445,14 @@ class RunningGossip implements Gossip {
 
   #update(): void {
     const before = this.#members.get();
+    const entries = this.#table.entries();
+    const since = new Map(entries.map((entry) => [entry.nodeId, this.#wallTimeOf(entry)]));
+    this.#since = since;
     const members = new Map(
-      this.#table.entries().map(({ nodeId, status, sinceMs }) => {
+      entries.map(({ nodeId, status, sinceMs: atMs }) => {
         // Nobody is blamed for it, but what cannot be reached is no place to send requests to.
         const isOutOfReach = this.#isIsolated && status === "alive" && nodeId !== this.#table.self;
+        const sinceMs = since.get(nodeId)?.wallMs ?? atMs;
         return [nodeId, { status: isOutOfReach ? "suspect" : status, sinceMs }];
       }),
     );
@@ -404,6 +467,15 @@ class RunningGossip implements Gossip {
       this.#members.set(members);
     }
     this.#records.set(this.#recordTable.records);
+  }
+
+  /** Fixed once for each change: the wall clock may jump later. */
+  #wallTimeOf(entry: MemberEntry): { readonly atMs: number; readonly wallMs: number } {
+    const known = this.#since.get(entry.nodeId);
+    if (known?.atMs === entry.sinceMs) return known;
+    const { clock } = this.#options;
+    const wallMs = Math.round(clock.now() - (clock.monotonic() - entry.sinceMs));
+    return { atMs: entry.sinceMs, wallMs };
   }
 
   #onChanges(

@@ -11,7 +11,7 @@ export type Claim = {
 };
 
 export type MemberEntry = Claim & {
-  /** When this node took over the present status; its own wall clock, ms. */
+  /** When this node took over the present status, by a clock that never jumps. */
   readonly sinceMs: number;
   /** Members that say so themselves, while it is suspect. */
   readonly suspectedBy: ReadonlySet<NodeId>;
@@ -33,6 +33,29 @@ export function supersedes(claim: Claim, known: Claim | undefined): boolean {
 }
 
 /**
+ * The most by which others may raise a member's numbers at once. Near the end of what a number
+ * holds nobody could go above a lie any more, so that it would stand for ever.
+ */
+const maxLeap = 2 ** 20;
+
+/** Whether what `from` says can be so. Of itself a member may say any number. */
+export function isPlausible(
+  said: { readonly about: NodeId; readonly from: NodeId | undefined; readonly incarnation: number },
+  knownIncarnation: number,
+): boolean {
+  return said.about === said.from || said.incarnation - knownIncarnation <= maxLeap;
+}
+
+/** Of several claims about one member the one that wins: a list is answered once, not often. */
+export function strongest(claims: readonly Claim[]): readonly Claim[] {
+  const winners = new Map<NodeId, Claim>();
+  for (const claim of claims) {
+    if (supersedes(claim, winners.get(claim.nodeId))) winners.set(claim.nodeId, claim);
+  }
+  return [...winners.values()];
+}
+
+/**
  * How long a suspicion lasts. Each independent confirmation brings the end nearer, from
  * `maxMs` down to `minMs` with two of them (Lifeguard §IV-B).
  */
@@ -41,7 +64,7 @@ export function suspicionTimeoutMs(
   { minMs, maxMs }: { readonly minMs: number; readonly maxMs: number },
 ): number {
   const enough = 2;
-  const share = Math.min(1, Math.log(confirmations + 1) / Math.log(enough + 1));
+  const share = Math.min(1, Math.log(Math.max(0, confirmations) + 1) / Math.log(enough + 1));
   return Math.max(minMs, maxMs - (maxMs - minMs) * share);
 }
 
@@ -104,15 +127,25 @@ export class MemberTable {
     return this.hear({ nodeId: node, status: "alive", incarnation }, nowMs);
   }
 
-  /** Suspects a member on `by`'s word. Returns what to tell, where it is news. */
-  suspect(node: NodeId, by: NodeId, nowMs: number): Claim | undefined {
-    const known = this.#entries.get(node) ?? {
-      nodeId: node,
-      status: "alive",
-      incarnation: 0,
-      sinceMs: nowMs,
-      suspectedBy: new Set<NodeId>(),
-    };
+  /**
+   * Suspects a member on `by`'s word: of the incarnation that `by` speaks of, else of the known
+   * one. Returns what to tell, where it is news.
+   */
+  suspect(node: NodeId, by: NodeId, nowMs: number, incarnation?: number): Claim | undefined {
+    const entry = this.#entries.get(node);
+    const said = incarnation ?? entry?.incarnation ?? 0;
+    if (entry !== undefined && said < entry.incarnation) return undefined;
+    // A newer incarnation was well in between: what was said of the older one is void.
+    const isKnown = entry !== undefined && said === entry.incarnation;
+    const known: MemberEntry = isKnown
+      ? entry
+      : {
+          nodeId: node,
+          status: "alive",
+          incarnation: said,
+          sinceMs: nowMs,
+          suspectedBy: new Set(),
+        };
     if (known.status === "failed" || known.status === "left") return undefined;
     if (known.suspectedBy.has(by)) return undefined;
     this.#entries.set(node, {

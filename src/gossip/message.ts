@@ -6,7 +6,8 @@ import type { RecordId, StateRecord } from "./record-table.ts";
 
 const packr = new Packr({ useRecords: false });
 
-export const maxRecordBytes = 64 * 1024;
+/** A node that runs more than a thousand tasks says so in less; one exchange holds one of these. */
+export const maxRecordBytes = 512 * 1024;
 const maxMembers = 10_000;
 
 const node = z.string().min(1).max(128).transform(nodeId);
@@ -18,9 +19,9 @@ const claim = z.object({
   incarnation: counter,
 });
 const recordId = z.object({ owner: node, epoch: counter, version: counter });
-const record = recordId.extend({
-  body: z.instanceof(Uint8Array).refine((body) => body.length <= maxRecordBytes),
-});
+const anyRecord = recordId.extend({ body: z.instanceof(Uint8Array) });
+const isSmallEnough = ({ body }: { readonly body: Uint8Array }) => body.length <= maxRecordBytes;
+const record = anyRecord.refine(isSmallEnough);
 
 /** Fields of a newer version are dropped, not refused. */
 const messageSchema = z.discriminatedUnion("kind", [
@@ -35,7 +36,11 @@ const indirectSchema = z.object({ target: node });
 const syncSchema = z.object({
   claims: z.array(claim).max(maxMembers),
   digest: z.array(recordId).max(maxMembers),
-  records: z.array(record).max(maxMembers),
+  // One that is too large is left out: the rest of the exchange is still worth having.
+  records: z
+    .array(anyRecord)
+    .max(maxMembers)
+    .transform((records) => records.filter(isSmallEnough)),
 });
 
 export type GossipMessage =

@@ -1,11 +1,13 @@
 import {
   type Gossip,
+  type GossipTiming,
   gossipTimings,
   type MemberStatus,
   startGossip,
 } from "../../src/gossip/index.ts";
 import {
   Cell,
+  type Clock,
   type NodeId,
   nodeId,
   type Random,
@@ -15,24 +17,29 @@ import {
 } from "../../src/kernel/index.ts";
 import { createMemoryNetwork, type PeerNetwork } from "../../src/network/index.ts";
 import { VirtualClock } from "../agent/virtual-clock.ts";
+import { type PlantedRule, plantedIn } from "./planted.ts";
 
 export const timing = gossipTimings.lan;
 /** From silence until everybody has given a member up, with all that may have to be waited for. */
-export const failedWithinMs =
-  timing.silenceMs +
-  2 * timing.pingIntervalMs +
-  timing.pingTimeoutMs +
-  timing.indirectTimeoutMs +
-  timing.suspicionMaxMs;
+export function failedWithin(preset: GossipTiming): number {
+  return (
+    preset.silenceMs +
+    2 * preset.pingIntervalMs +
+    preset.pingTimeoutMs +
+    preset.indirectTimeoutMs +
+    preset.suspicionMaxMs
+  );
+}
+export const failedWithinMs = failedWithin(timing);
 
 type Faults = {
-  /** Of requests and of each receiver's copy of a message. */
+  /** Of requests, of answers, and of each receiver's copy of a message. */
   readonly lossRate: number;
   readonly duplicateRate: number;
 };
 
 /** Faults of the code, which the checks below must notice. */
-export type PlantedBug = "incarnation_not_kept" | "digests_not_exchanged";
+export type PlantedBug = "incarnation_not_kept" | "digests_not_exchanged" | PlantedRule;
 
 type Running = { readonly gossip: Gossip; readonly network: PeerNetwork };
 
@@ -46,12 +53,18 @@ export class GossipWorld implements AsyncDisposable {
   readonly #running = new Map<NodeId, Running>();
   readonly #incarnations = new Map<NodeId, number>();
   readonly #planted: PlantedBug | undefined;
+  readonly #timing: GossipTiming;
+  /** By how much the clocks that people read are wrong. */
+  wallClockErrorMs = 0;
+  /** What was sent, to whom and when: equal for equal seeds. */
+  readonly trace: string[] = [];
   faults: Faults = { lossRate: 0, duplicateRate: 0 };
   /** Messages and requests sent since the start. */
   sent = 0;
   largestBytes = 0;
 
-  constructor(count: number, seed: number, planted?: PlantedBug) {
+  constructor(count: number, seed: number, planted?: PlantedBug, preset: GossipTiming = timing) {
+    this.#timing = preset;
     this.#random = seededRandom(seed);
     this.#planted = planted;
     this.ids = Array.from({ length: count }, (_, number) => nodeId(`node-${number}`));
@@ -71,10 +84,10 @@ export class GossipWorld implements AsyncDisposable {
           if (this.#planted !== "incarnation_not_kept") this.#incarnations.set(id, value);
         },
       },
-      clock: this.clock,
+      clock: this.#jumpyClock(),
       random: this.#random,
       logger: silentLogger,
-      timing,
+      timing: this.#timing,
     });
     this.#running.set(id, { gossip, network });
     return gossip;
@@ -90,6 +103,11 @@ export class GossipWorld implements AsyncDisposable {
     this.#running.delete(id);
     await running?.network[Symbol.asyncDispose]();
     await running?.gossip[Symbol.asyncDispose]();
+  }
+
+  /** Loses what a node keeps on disk. */
+  loseDisk(id: NodeId): void {
+    this.#incarnations.delete(id);
   }
 
   gossip(id: NodeId): Gossip {
@@ -152,11 +170,31 @@ export class GossipWorld implements AsyncDisposable {
     for (const id of [...this.#running.keys()]) await this.crash(id);
   }
 
+  #jumpyClock(): Clock {
+    return {
+      now: () => this.clock.now() + this.wallClockErrorMs,
+      monotonic: () => this.clock.monotonic(),
+      sleep: (ms, options) => this.clock.sleep(ms, options),
+    };
+  }
+
   /** The network as one node sees it, with this world's faults. */
   #faulty(network: PeerNetwork): PeerNetwork {
+    switch (this.#planted) {
+      case "incarnations_ignored":
+      case "never_refutes":
+      case "older_record_wins":
+        return plantedIn(this.#lossy(network), this.#planted);
+      default:
+        return this.#lossy(network);
+    }
+  }
+
+  #lossy(network: PeerNetwork): PeerNetwork {
     const isLost = () => this.#random.next() < this.faults.lossRate;
-    const count = (body: Uint8Array) => {
+    const count = (what: string, body: Uint8Array) => {
       this.sent += 1;
+      this.trace.push(`${this.clock.now()} ${network.self} ${what} ${body.byteLength}`);
       this.largestBytes = Math.max(this.largestBytes, body.byteLength);
     };
     return {
@@ -164,17 +202,20 @@ export class GossipWorld implements AsyncDisposable {
       connected: network.connected,
       drop: (peer) => network.drop(peer),
       request: async (to, protocol, body, options) => {
-        count(body);
+        count(`${protocol} ${to}`, body);
         const isForbidden =
           this.#planted === "digests_not_exchanged" && protocol.startsWith("/skein/sync");
         if (isLost() || isForbidden) return await silence(options.signal);
-        return await network.request(to, protocol, body, options);
+        const answer = await network.request(to, protocol, body, options);
+        if (isLost()) return await silence(options.signal);
+        this.largestBytes = Math.max(this.largestBytes, answer.byteLength);
+        return answer;
       },
       handle: (protocol, handler) => network.handle(protocol, handler),
       openStream: (to, protocol, options) => network.openStream(to, protocol, options),
       handleStream: (protocol, handler) => network.handleStream(protocol, handler),
       publish: async (topic, body) => {
-        count(body);
+        count(topic, body);
         await network.publish(topic, body);
       },
       subscribe: (topic, listener) => {

@@ -1,0 +1,291 @@
+import t from "tap";
+import type { Claim, StateRecord } from "../../src/gossip/index.ts";
+import { encode, maxRecordBytes } from "../../src/gossip/message.ts";
+import { type NodeId, nodeId, randomBelow, seededRandom } from "../../src/kernel/index.ts";
+import { failedWithinMs, GossipWorld, timing } from "./gossip-world.ts";
+
+/** An admitted member that lies, and what its lies are allowed to do: little, and not for long. */
+
+const memberTopic = "skein/members/1";
+const stateTopic = "skein/state/1";
+const farthest = Number.MAX_SAFE_INTEGER;
+const text = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString();
+
+class Stage implements AsyncDisposable {
+  readonly world: GossipWorld;
+  readonly honest: NodeId;
+  readonly victim: NodeId;
+  readonly liar: NodeId;
+
+  constructor(world: GossipWorld) {
+    this.world = world;
+    const [honest, victim, liar] = world.ids;
+    if (honest === undefined || victim === undefined || liar === undefined) {
+      throw new Error("there are three");
+    }
+    [this.honest, this.victim, this.liar] = [honest, victim, liar];
+  }
+
+  bodyOf(owner: NodeId, on: NodeId): string {
+    return text(this.world.gossip(on).records.get().get(owner)?.body);
+  }
+
+  async publish(topic: string, body: Uint8Array): Promise<void> {
+    await this.world.networkOf(this.liar).publish(topic, body);
+    await this.world.clock.advance(50);
+  }
+
+  async tell(...claims: Claim[]): Promise<void> {
+    await this.publish(memberTopic, encode({ kind: "claims", claims }));
+  }
+
+  /** Whether the other answered; what it thinks of the body is its own business. */
+  async ask(to: NodeId, protocol: string, body: Uint8Array): Promise<boolean> {
+    const { signal } = new AbortController();
+    const asked = this.world.networkOf(this.liar).request(to, protocol, body, { signal });
+    const answered = asked.then(
+      () => true,
+      () => false,
+    );
+    await this.world.clock.advance(2_000);
+    return await answered;
+  }
+
+  async exchange(
+    to: NodeId,
+    what: { claims?: Claim[]; records?: StateRecord[] },
+  ): Promise<boolean> {
+    const sync = { claims: [], digest: [], records: [], ...what };
+    return await this.ask(to, "/skein/sync/1", encode(sync));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.world[Symbol.asyncDispose]();
+  }
+}
+
+async function set(seed: number): Promise<Stage> {
+  const stage = new Stage(new GossipWorld(4, seed));
+  const { world } = stage;
+  await world.startAll();
+  await world.until(5_000, () => world.isTrueEverywhere());
+  world.gossip(stage.victim).publish(Buffer.from("mine"));
+  await world.clock.advance(500);
+  return stage;
+}
+
+const lies: readonly (readonly [string, (victim: NodeId) => Claim])[] = (
+  ["failed", "left", "suspect", "alive"] as const
+).flatMap((status) =>
+  [2, 1_000, 2 ** 20, 2 ** 32, farthest - 1, farthest].map((incarnation) => {
+    const lie = (victim: NodeId): Claim => ({ nodeId: victim, status, incarnation });
+    return [`${status} of incarnation ${incarnation}`, lie] as const;
+  }),
+);
+
+t.test("no lie about a member outlasts a moment, nor its next life", async (t) => {
+  for (const [name, lie] of lies) {
+    await using stage = await set(5);
+    const { world, victim } = stage;
+    await stage.tell(lie(victim));
+    await stage.exchange(stage.honest, { claims: [lie(victim)] });
+    t.not(await world.until(5_000, () => world.isTrueEverywhere()), undefined, name);
+    await world.crash(victim);
+    const isGivenUp = await world.until(failedWithinMs, () => world.isTrueEverywhere());
+    t.not(isGivenUp, undefined, `${name}: its death is noticed`);
+    await world.start(victim);
+    t.not(await world.until(5_000, () => world.isTrueEverywhere()), undefined, `${name}: returns`);
+  }
+});
+
+t.test("a list of many lies about one member is answered once", async (t) => {
+  await using stage = await set(6);
+  const { world, victim } = stage;
+  const claims = Array.from({ length: 300 }, (_, at): Claim => {
+    return { nodeId: victim, status: "failed", incarnation: at + 1 };
+  });
+  const refutations = () =>
+    world.trace.filter((line) => line.includes(`${victim} ${memberTopic}`)).length;
+  const before = refutations();
+  await stage.tell(...claims);
+  t.equal(refutations() - before, 1);
+  t.not(await world.until(5_000, () => world.isTrueEverywhere()), undefined);
+});
+
+t.test("nobody but the owner publishes its record", async (t) => {
+  await using stage = await set(7);
+  const { world, victim, honest } = stage;
+  const forged = { owner: victim, epoch: 99, version: 99, body: Buffer.from("forged") };
+  await stage.publish(stateTopic, encode({ kind: "record", record: forged }));
+  await stage.publish(stateTopic, encode({ kind: "announce", id: forged }));
+  await world.clock.advance(1_000);
+  t.equal(stage.bodyOf(victim, honest), "mine");
+});
+
+t.test("a record forged in an exchange is overtaken by its owner", async (t) => {
+  for (const [epoch, version] of [
+    [1, 50],
+    [99, 1],
+    [99, farthest],
+    [2 ** 20, farthest],
+    [farthest, farthest],
+  ] as const) {
+    await using stage = await set(8);
+    const { world, victim, honest } = stage;
+    const forged = { owner: victim, epoch, version, body: Buffer.from("forged") };
+    await stage.exchange(honest, { records: [forged] });
+    const isTold = () => world.ids.every((on) => stage.bodyOf(victim, on) === "mine");
+    // The owner learns of it when one who holds it and the owner exchange digests.
+    const limitMs = 4 * 1.25 * timing.syncIntervalMs;
+    t.not(await world.until(limitMs, isTold), undefined, `${epoch}.${version}`);
+    world.gossip(victim).publish(Buffer.from("mine again"));
+    await world.clock.advance(1_000);
+    t.equal(stage.bodyOf(victim, honest), "mine again");
+  }
+});
+
+t.test("a member's own record and number may be anything: that harms itself alone", async (t) => {
+  await using stage = await set(9);
+  const { world, liar, victim, honest } = stage;
+  const record = { owner: liar, epoch: farthest, version: farthest, body: Buffer.from("end") };
+  await stage.publish(stateTopic, encode({ kind: "record", record }));
+  await stage.tell({ nodeId: liar, status: "alive", incarnation: farthest });
+  await world.clock.advance(5_000);
+  t.equal(stage.bodyOf(liar, honest), "end");
+  for (const on of [honest, victim]) {
+    t.equal(world.view(honest, on), "alive");
+    t.equal(world.view(victim, on), "alive");
+  }
+});
+
+t.test("strangers are not kept, however many are named", async (t) => {
+  await using stage = await set(10);
+  const { world, honest } = stage;
+  const strangers = Array.from({ length: 5_000 }, (_, at) => nodeId(`stranger-${at}`));
+  const claims = strangers.map((node): Claim => {
+    return { nodeId: node, status: "alive", incarnation: 1 };
+  });
+  const records = strangers.slice(0, 1_000).map((owner) => {
+    return { owner, epoch: 1, version: 1, body: Uint8Array.of(1) };
+  });
+  t.ok(await stage.exchange(honest, { claims, records }));
+  t.equal(world.gossip(honest).members.get().size, world.ids.length);
+  t.equal(world.gossip(honest).records.get().size, 1);
+});
+
+t.test("however often something is announced, few exchanges ask for it", async (t) => {
+  await using stage = await set(11);
+  const { world, liar, honest } = stage;
+  const asked = () => world.trace.filter((line) => line.includes(`/skein/sync/1 ${liar}`)).length;
+  const before = asked();
+  for (let version = 1; version <= 200; version += 1) {
+    const id = { owner: liar, epoch: 50, version };
+    await world.networkOf(liar).publish(stateTopic, encode({ kind: "announce", id }));
+  }
+  await world.clock.advance(1_000);
+  const each = (asked() - before) / (world.ids.length - 1);
+  t.ok(each >= 1 && each <= 3, `${each} exchanges of each member`);
+  t.equal(stage.bodyOf(stage.victim, honest), "mine");
+});
+
+t.test("an own record that is too large is not taken, and harms no exchange", async (t) => {
+  await using stage = await set(12);
+  const { world, victim, honest } = stage;
+  world.gossip(victim).publish(new Uint8Array(maxRecordBytes + 1));
+  await world.clock.advance(1_000);
+  t.equal(stage.bodyOf(victim, victim), "mine", "the one before it stays");
+  await world.crash(honest);
+  await world.start(honest);
+  await world.clock.advance(1_000);
+  t.equal(stage.bodyOf(victim, honest), "mine", "and reaches a newcomer");
+
+  world.gossip(victim).publish(new Uint8Array(maxRecordBytes).fill(7));
+  const isFetched = () =>
+    world.gossip(honest).records.get().get(victim)?.body.length === maxRecordBytes;
+  t.not(await world.until(3_000, isFetched), undefined, "the largest allowed one is fetched");
+});
+
+t.test("a large record of somebody else that is in an exchange costs only itself", async (t) => {
+  await using stage = await set(13);
+  const { liar, victim, honest, world } = stage;
+  const large = { owner: victim, epoch: 9, version: 9, body: new Uint8Array(maxRecordBytes + 1) };
+  const small = { owner: liar, epoch: 9, version: 9, body: Buffer.from("small") };
+  t.ok(await stage.exchange(honest, { records: [large, small] }));
+  t.equal(stage.bodyOf(liar, honest), "small");
+  t.equal(stage.bodyOf(victim, honest), "mine");
+  t.ok(world.isTrueEverywhere());
+});
+
+/** Bytes, shapes and numbers that no honest member sends. */
+const shapes: readonly unknown[] = [
+  null,
+  7,
+  "claims",
+  [],
+  {},
+  { kind: "claims" },
+  { kind: "claims", claims: {} },
+  { kind: "claims", claims: [null, 1, "x", []] },
+  { kind: "claims", claims: [{ nodeId: "", status: "alive", incarnation: 1 }] },
+  { kind: "claims", claims: [{ nodeId: "x".repeat(5_000), status: "alive", incarnation: 1 }] },
+  { kind: "claims", claims: [{ nodeId: "node-0", status: "dead", incarnation: 1 }] },
+  { kind: "claims", claims: [{ nodeId: "node-0", status: "failed", incarnation: -1 }] },
+  { kind: "claims", claims: [{ nodeId: "node-0", status: "failed", incarnation: Number.NaN }] },
+  { kind: "claims", claims: [{ nodeId: "node-0", status: "failed", incarnation: 1e308 }] },
+  { kind: "claims", claims: [{ nodeId: "__proto__", status: "failed", incarnation: 9 }] },
+  { kind: "record", record: { owner: "node-2", epoch: 1, version: 1, body: "text" } },
+  { kind: "record", record: { owner: "node-2", epoch: -1, version: 1, body: Uint8Array.of(1) } },
+  { kind: "announce", id: { owner: "node-1", epoch: 9, version: 9 } },
+  { kind: "unknown", claims: [] },
+  { incarnation: -5 },
+  { incarnation: 1, about: { nodeId: "node-0", status: "failed", incarnation: Number.NaN } },
+  { target: "" },
+  { target: "nobody" },
+  { target: { toString: "node-0" } },
+  { claims: [], digest: [] },
+  { claims: [], digest: [{ owner: "node-0", epoch: 1 }], records: [] },
+  { claims: [], digest: [], records: new Array(20_000).fill(null) },
+  Object.fromEntries(Array.from({ length: 1_000 }, (_, at) => [`field-${at}`, at])),
+];
+
+t.test("what is no message changes nothing and ends nothing", async (t) => {
+  await using stage = await set(14);
+  const { world, victim, honest } = stage;
+  const random = seededRandom(14);
+  const good = encode({ kind: "claims", claims: [] });
+  const damaged = Array.from({ length: 50 }, () =>
+    Uint8Array.from({ length: randomBelow(random, 60) }, () => randomBelow(random, 256)),
+  );
+  const packed = shapes.map((shape) => encode(shape as Parameters<typeof encode>[0]));
+  const bodies = [...packed, ...damaged, new Uint8Array(), good.subarray(0, 3)];
+  const before = world.sent;
+  for (const body of bodies) {
+    if (body.byteLength <= 16 * 1024) {
+      await stage.publish(memberTopic, body);
+      await stage.publish(stateTopic, body);
+    }
+    for (const name of ["ping", "indirect-ping", "sync"]) {
+      await stage.ask(honest, `/skein/${name}/1`, body);
+    }
+  }
+  t.ok(world.isTrueEverywhere());
+  t.equal(stage.bodyOf(victim, honest), "mine");
+  t.strictSame([...world.gossip(honest).members.get().keys()].sort(), [...world.ids].sort());
+  const seconds = bodies.length * 6;
+  t.ok((world.sent - before) / world.ids.length / seconds < 20, "nor does it cause much traffic");
+});
+
+t.test("lies without end from one member make nobody be given up who runs", async (t) => {
+  await using stage = await set(15);
+  const { world, honest, victim } = stage;
+  for (let round = 0; round < 60; round += 1) {
+    const incarnation = 1 + (round % 5);
+    await stage.tell({ nodeId: victim, status: "suspect", incarnation });
+    await stage.tell({ nodeId: honest, status: "suspect", incarnation });
+    await world.clock.advance(150);
+  }
+  const slander = world.watchForSlander();
+  await world.clock.advance(failedWithinMs);
+  t.strictSame(slander, []);
+  t.ok(world.isTrueEverywhere());
+});
