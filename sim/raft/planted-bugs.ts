@@ -276,7 +276,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "trusts names that a killed process did not make durable",
     section: "log store",
-    seeds: 3_000,
+    seeds: 6_000,
     disk: (disk) => {
       // A log that is opened begins with a sync of its directory.
       let isOpening = true;

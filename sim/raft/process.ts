@@ -52,6 +52,7 @@ export class Process {
       appliedIndex: snapshot?.meta.index ?? 0,
       limits: context.swarm.limits,
       rules: rulesWith(context.bug),
+      announcement: context.swarm.announcement,
     };
     this.raft = context.bug?.raft?.(raftOptions) ?? new Raft(raftOptions);
     context.checker.restarted(self);

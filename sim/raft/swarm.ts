@@ -1,4 +1,5 @@
 import { type Random, randomBelow } from "../../src/kernel/index.ts";
+import type { CommitAnnouncement } from "../../src/raft/raft-state.ts";
 import type { RaftLimits, RaftTiming } from "../../src/raft/timing.ts";
 
 /** What goes wrong in one run, and how the protocol is set: each seed draws its own mix. */
@@ -11,6 +12,7 @@ export type Swarm = {
   readonly store: "memory" | "file";
   readonly timing: RaftTiming;
   readonly limits: RaftLimits;
+  readonly announcement: CommitAnnouncement;
   /** Entries between two snapshots, and entries kept behind one. */
   readonly snapshots: { readonly everyEntries: number; readonly retainedEntries: number };
   readonly segmentBytes: number;
@@ -125,5 +127,6 @@ export function drawSwarm(random: Random): Swarm {
     maxThinking: one([3, 10, 30]),
     retryTicks: one([4, 15, 40]),
     patienceTicks: one([60, 200]),
+    announcement: one<CommitAnnouncement>(["on_request", "on_request", "at_once"]),
   };
 }

@@ -5,7 +5,7 @@ import { sizeOf } from "./raft-log.ts";
 import { becomeFollower, decidingSets, type RaftState, send } from "./raft-state.ts";
 import { advanceReads } from "./reads.ts";
 import type { Leader } from "./role.ts";
-import { broadcastAppend, trackMembers } from "./sending.ts";
+import { announceCommit, broadcastAppend, trackMembers } from "./sending.ts";
 import { mostAdvancedVoter } from "./transfer.ts";
 
 /** Appends to the leader's own log and begins to replicate. */
@@ -42,7 +42,7 @@ export function countSelf(state: RaftState, leader: Leader): void {
 
 /**
  * Moves the commit index to what a majority holds (paper §5.3, §5.4) and does what follows
- * from it. Says whether it moved. The leader may have stepped down afterwards.
+ * from it. Says whether every member was told. The leader may have stepped down afterwards.
  */
 export function advanceCommit(state: RaftState, leader: Leader): boolean {
   const { log, rules, term } = state;
@@ -52,14 +52,19 @@ export function advanceCommit(state: RaftState, leader: Leader): boolean {
   );
   if (matched <= log.commitIndex) return false;
   if (!rules.mayCommit({ entryTerm: log.term(matched), term })) return false;
+  const { currentIndex } = state.configurations;
+  // Whoever is removed by it is not told later.
+  const isConfigurationNew = currentIndex > log.commitIndex && currentIndex <= matched;
+  const isToldToAll = state.announcement === "at_once" || isConfigurationNew;
   log.commitTo(matched);
   while ((leader.uncommitted[0]?.lastIndex ?? Number.POSITIVE_INFINITY) <= matched) {
     leader.uncommitted.shift();
   }
   advanceReads(state, leader);
-  broadcastAppend(state, leader);
+  if (isToldToAll) broadcastAppend(state, leader);
+  else announceCommit(state, leader, { onlyAwaited: true });
   finishConfiguration(state, leader);
-  return true;
+  return isToldToAll;
 }
 
 /**

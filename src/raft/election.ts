@@ -131,6 +131,7 @@ function becomeLeader(state: RaftState): void {
     uncommitted: [],
     reads: [],
     lastReadContext: 0,
+    isAnnouncementDue: false,
     transfer: undefined,
   };
   state.role = leader;

@@ -17,6 +17,10 @@ export class Progress {
   isPaused = false;
   ticksSinceHeard = 0;
   ticksInSnapshot = 0;
+  /** The commit index that it was told last; it may have got lost. */
+  toldCommitIndex = 0;
+  /** Somebody there waits for commits up to here. */
+  awaitedIndex = 0;
   /** The newest read round that the member confirmed. */
   readContext = 0;
   #inFlight: { readonly lastIndex: number; readonly bytes: number }[] = [];

@@ -52,6 +52,8 @@ const leaderlessElections = 4;
 const forgottenElections = 2;
 /** For one chunk of a snapshot to arrive. */
 const snapshotAttemptMs = 5_000;
+/** How much later than need be a member hears of a commit on which nobody waits there. */
+const announceAfterMs = 5;
 /** Work for one turn of the event loop; the rest waits for the next. */
 const maxReadiesPerTurn = 16;
 
@@ -95,6 +97,7 @@ class Runner implements RaftRunner {
   #writes: Promise<void> = Promise.resolve();
   #isPumpDue = false;
   #isSnapshotting = false;
+  #isAnnouncing = false;
   #entriesSinceSnapshot = 0;
   #bytesSinceSnapshot = 0;
   #leaderlessTicks = 0;
@@ -107,7 +110,14 @@ class Runner implements RaftRunner {
     this.#options = options;
     this.#applied = restored.applied;
     const { appliedIndex } = restored;
-    this.#raft = new Raft({ self, storage, random, timing, appliedIndex });
+    this.#raft = new Raft({
+      self,
+      storage,
+      random,
+      timing,
+      appliedIndex,
+      announcement: "on_request",
+    });
     const electionMs = timing.electionTicks * timing.tickMs;
     const request: RaftTransport["request"] = (to, body, { signal }) =>
       transport.request(to, body, { signal: AbortSignal.any([signal, this.#stop.signal]) });
@@ -365,17 +375,21 @@ class Runner implements RaftRunner {
   async #answer(from: NodeId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     if (this.#stop.signal.aborted) throw stopped();
     const request = decodeLeaderRequest(body);
-    const answer = await this.#answerRequest(request, signal);
+    const answer = await this.#answerRequest(from, request, signal);
     if (answer.kind === "refused") {
       this.#options.logger.debug({ from, kind: request.kind }, "request to the leader refused");
     }
     return encodeExchange(answer);
   }
 
-  async #answerRequest(request: LeaderRequest, signal: AbortSignal): Promise<LeaderAnswer> {
+  async #answerRequest(
+    from: NodeId,
+    request: LeaderRequest,
+    signal: AbortSignal,
+  ): Promise<LeaderAnswer> {
     switch (request.kind) {
       case "propose":
-        return this.#appendForwarded(request.proposals);
+        return this.#appendForwarded(from, request.proposals);
       case "read_index":
         return await this.#answerRead(signal);
       case "position":
@@ -387,13 +401,13 @@ class Runner implements RaftRunner {
     }
   }
 
-  #appendForwarded(proposals: readonly Uint8Array[]): LeaderAnswer {
+  #appendForwarded(from: NodeId, proposals: readonly Uint8Array[]): LeaderAnswer {
     // One that is applied already was sent again because its first answer was lost.
     const fresh = proposals.filter((encoded) => {
       const proposal = decodeProposal(encoded);
       return proposal !== undefined && this.#applied.indexOf(proposal.id) === undefined;
     });
-    const result = this.#raft.propose(fresh);
+    const result = this.#raft.propose(fresh, { awaitedBy: from });
     this.#wake();
     return { kind: result.kind === "appended" ? "accepted" : "refused" };
   }
@@ -438,8 +452,23 @@ class Runner implements RaftRunner {
         if (count === maxReadiesPerTurn - 1) this.#wake();
       }
       this.#considerSnapshot();
+      this.#considerAnnouncement();
       this.#publishStatus();
     });
+  }
+
+  /** Under load the next append carries the news; only when none follows is it sent by itself. */
+  #considerAnnouncement(): void {
+    if (this.#isAnnouncing || !this.#raft.isAnnouncementDue) return;
+    this.#isAnnouncing = true;
+    this.#options.clock
+      .sleep(announceAfterMs, { signal: this.#stop.signal })
+      .then(() => {
+        this.#isAnnouncing = false;
+        this.#raft.announceCommit();
+        this.#wake();
+      })
+      .catch(() => undefined);
   }
 
   #perform(ready: Ready): void {

@@ -10,6 +10,15 @@ import type { RaftRules } from "./rules.ts";
 import type { RaftLimits, RaftTiming } from "./timing.ts";
 
 /**
+ * When members are told of a commit that no message was due to carry.
+ *
+ * - `at_once`: by an empty append, which costs a message and an answer for each member.
+ * - `on_request`: at once only those where somebody waits; the others with whatever is sent
+ *   next, or when `announceCommit()` is called.
+ */
+export type CommitAnnouncement = "at_once" | "on_request";
+
+/**
  * What one node of the protocol is. Owned by `Raft`, changed by the functions of this folder
  * that are named after the protocol's parts; nobody outside sees it.
  */
@@ -21,6 +30,7 @@ export type RaftState = {
   readonly random: Random;
   readonly timing: RaftTiming;
   readonly limits: RaftLimits;
+  readonly announcement: CommitAnnouncement;
   term: number;
   vote: NodeId | undefined;
   role: Role;

@@ -46,6 +46,7 @@ import { hasQuorum } from "./quorum.ts";
 import { RaftLog, type Snapshot } from "./raft-log.ts";
 import {
   becomeFollower,
+  type CommitAnnouncement,
   decidingSets,
   emptyOutbox,
   type RaftState,
@@ -64,7 +65,7 @@ import {
 } from "./replication.ts";
 import { type Leader, leaderOf } from "./role.ts";
 import { paperRules, type RaftRules } from "./rules.ts";
-import { broadcastHeartbeat } from "./sending.ts";
+import { announceCommit, broadcastHeartbeat } from "./sending.ts";
 import { defaultRaftLimits, type RaftLimits, type RaftTiming } from "./timing.ts";
 import { mostAdvancedVoter, startTransfer, tickTransfer } from "./transfer.ts";
 
@@ -81,6 +82,8 @@ export type RaftOptions = {
   readonly appliedIndex: number;
   readonly limits?: RaftLimits;
   readonly rules?: RaftRules;
+  /** `at_once` when left out. */
+  readonly announcement?: CommitAnnouncement;
 };
 
 export type ProposeResult =
@@ -119,7 +122,8 @@ export class Raft {
   /** The commit index alone is not worth a write at once: it rides along or waits for a tick. */
   #isCommitDue = false;
 
-  constructor({ self, storage, random, timing, appliedIndex, limits, rules }: RaftOptions) {
+  constructor(options: RaftOptions) {
+    const { self, storage, random, timing, appliedIndex, limits, rules, announcement } = options;
     const hardState = storage.hardState();
     const meta = storage.snapshotMeta();
     const log = new RaftLog(storage, { commitIndex: hardState.commitIndex, appliedIndex });
@@ -139,6 +143,7 @@ export class Raft {
       random,
       timing,
       limits: limits ?? defaultRaftLimits,
+      announcement: announcement ?? "at_once",
       term,
       vote: term === hardState.term ? hardState.vote : undefined,
       role: { kind: "follower", leader: undefined },
@@ -313,8 +318,14 @@ export class Raft {
     return readCommitted(this.#state, range);
   }
 
-  /** Appends proposals, all or none. An appended one is committed or superseded later. */
-  propose(data: readonly Uint8Array[]): ProposeResult {
+  /**
+   * Appends proposals, all or none. An appended one is committed or superseded later. Whoever
+   * awaits them, if it is a member, hears of their commit at once.
+   */
+  propose(
+    data: readonly Uint8Array[],
+    { awaitedBy }: { readonly awaitedBy?: NodeId } = {},
+  ): ProposeResult {
     const state = this.#state;
     const { role, limits } = state;
     if (role.kind !== "leader") return { kind: "dropped", reason: "not_leader" };
@@ -330,6 +341,8 @@ export class Raft {
       role,
       data.map((bytes) => ({ kind: "normal", data: bytes })),
     );
+    const waiting = awaitedBy === undefined ? undefined : role.members.get(awaitedBy);
+    if (waiting !== undefined) waiting.awaitedIndex = state.log.lastIndex;
     advanceCommit(state, role);
     return { kind: "appended", lastIndex: state.log.lastIndex, term: state.term };
   }
@@ -401,6 +414,18 @@ export class Raft {
   readIndex(): number | undefined {
     const { role } = this.#state;
     return role.kind === "leader" ? startRead(this.#state, role) : undefined;
+  }
+
+  /** Whether a member was not told of a commit, so that `announceCommit()` is to follow soon. */
+  get isAnnouncementDue(): boolean {
+    const { role } = this.#state;
+    return role.kind === "leader" && role.isAnnouncementDue;
+  }
+
+  /** Tells of the newest commit whoever was not told of it by other messages. */
+  announceCommit(): void {
+    const { role } = this.#state;
+    if (role.kind === "leader") announceCommit(this.#state, role, { onlyAwaited: false });
   }
 
   /** What is to be done now; undefined when nothing is. */
@@ -511,6 +536,7 @@ export class Raft {
       return;
     }
     tickTransfer(state, leader);
+    if (leader.isAnnouncementDue) announceCommit(state, leader, { onlyAwaited: false });
     state.heartbeatElapsedTicks += 1;
     if (state.heartbeatElapsedTicks >= timing.heartbeatTicks) broadcastHeartbeat(state, leader);
   }

@@ -85,9 +85,9 @@ export function handleAppendAccepted(
     matchIndex < progress.snapshotIndex &&
     state.log.term(matchIndex) === undefined;
   if (progress.state !== "replicate" && !isSnapshotNeeded) progress.becomeReplicate();
-  const isCommitted = advanceCommit(state, leader);
+  const isToldToAll = advanceCommit(state, leader);
   if (state.role !== leader) return;
-  if (!isCommitted && wasPaused) sendAppend(state, leader, from, { evenIfEmpty: true });
+  if (!isToldToAll && wasPaused) sendAppend(state, leader, from, { evenIfEmpty: true });
   while (sendAppend(state, leader, from, { evenIfEmpty: false }));
   if (leader.transfer?.to === from) finishTransfer(state, leader);
 }

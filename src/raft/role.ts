@@ -19,6 +19,8 @@ export type Leader = {
   readonly uncommitted: { readonly lastIndex: number; readonly bytes: number }[];
   readonly reads: PendingRead[];
   lastReadContext: number;
+  /** Somebody was not told of a commit yet. */
+  isAnnouncementDue: boolean;
   transfer: Transfer | undefined;
 };
 

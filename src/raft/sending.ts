@@ -35,6 +35,7 @@ export function sendAppend(
     entries,
     commitIndex: log.commitIndex,
   });
+  progress.toldCommitIndex = log.commitIndex;
   const bytes = entries.reduce((sum, entry) => sum + sizeOf(entry), 0);
   progress.sent({ lastIndex: previousIndex + entries.length, bytes }, limits.inFlight);
   return true;
@@ -57,19 +58,33 @@ export function broadcastAppend(state: RaftState, leader: Leader): void {
   }
 }
 
+/** Tells those who have not been told of the commit index; where asked, only those who wait. */
+export function announceCommit(
+  state: RaftState,
+  leader: Leader,
+  { onlyAwaited }: { readonly onlyAwaited: boolean },
+): void {
+  const { commitIndex } = state.log;
+  leader.isAnnouncementDue = onlyAwaited;
+  for (const [to, progress] of [...leader.members].sort(byNode)) {
+    const { toldCommitIndex, awaitedIndex } = progress;
+    if (toldCommitIndex >= commitIndex) continue;
+    if (onlyAwaited && awaitedIndex <= toldCommitIndex) continue;
+    sendAppend(state, leader, to, { evenIfEmpty: true });
+  }
+}
+
 export function broadcastHeartbeat(state: RaftState, leader: Leader): void {
   state.heartbeatElapsedTicks = 0;
   for (const [to, progress] of [...leader.members].sort(byNode)) {
     if (to === state.self) continue;
-    send(state, to, {
-      kind: "heartbeat",
-      term: state.term,
-      commitIndex: state.rules.heartbeatCommitIndex({
-        matchIndex: progress.matchIndex,
-        commitIndex: state.log.commitIndex,
-      }),
-      readContext: leader.lastReadContext,
+    const commitIndex = state.rules.heartbeatCommitIndex({
+      matchIndex: progress.matchIndex,
+      commitIndex: state.log.commitIndex,
     });
+    progress.toldCommitIndex = Math.max(progress.toldCommitIndex, commitIndex);
+    const { term } = state;
+    send(state, to, { kind: "heartbeat", term, commitIndex, readContext: leader.lastReadContext });
   }
 }
 

@@ -3,6 +3,7 @@ import { encodeConfiguration, simpleConfiguration } from "../../src/raft/configu
 import type { Entry } from "../../src/raft/index.ts";
 import { MemoryLogStorage, Raft } from "../../src/raft/index.ts";
 import type { Message, Outgoing } from "../../src/raft/message.ts";
+import type { CommitAnnouncement } from "../../src/raft/raft-state.ts";
 import type { Ready } from "../../src/raft/ready.ts";
 import { defaultRaftLimits, type RaftLimits } from "../../src/raft/timing.ts";
 
@@ -24,20 +25,24 @@ export class CoreCluster {
   readonly nodes = new Map<NodeId, CoreNode>();
   waiting: (Outgoing & { readonly from: NodeId })[] = [];
   readonly #limits: RaftLimits;
+  readonly #announcement: CommitAnnouncement;
 
   constructor({
     voters,
     others = [],
     logs = {},
     limits = {},
+    announcement = "at_once",
   }: {
     readonly voters: readonly string[];
     readonly others?: readonly string[];
     /** The terms of the entries that follow the configuration at index 1. */
     readonly logs?: Readonly<Record<string, readonly number[]>>;
     readonly limits?: Partial<RaftLimits>;
+    readonly announcement?: CommitAnnouncement;
   }) {
     this.#limits = { ...defaultRaftLimits, ...limits };
+    this.#announcement = announcement;
     const configuration = simpleConfiguration({ voters: voters.map(nodeId), learners: [] });
     const data = encodeConfiguration(configuration);
     for (const name of [...voters, ...others]) {
@@ -181,6 +186,7 @@ export class CoreCluster {
       timing,
       appliedIndex: storage.snapshotMeta()?.index ?? 0,
       limits: this.#limits,
+      announcement: this.#announcement,
     });
     const fresh = { applied: [], reads: [], holdsWrites: false, heldWrite: undefined };
     this.nodes.set(id, { id, storage, raft, ...fresh });
