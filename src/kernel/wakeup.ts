@@ -17,6 +17,17 @@ export class Wakeup {
     this.#isPending = false;
   }
 
+  /**
+   * Resolves at the next wake-up. For a single waiter that is woken often: without a timer or a
+   * signal, which cost more than the wait; whoever ends it wakes it.
+   */
+  next(): Promise<void> {
+    if (this.#isPending) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#resolve = resolve;
+    return promise;
+  }
+
   /** Resolves at the next wake-up, or after `atMostMs`, or when `signal` aborts. Never rejects. */
   async wait(
     clock: Clock,

@@ -40,7 +40,7 @@ export class AppliedProposals {
   encode(state: Uint8Array): Uint8Array {
     const recent = this.#order.slice(-maxAppliedProposals);
     const table = recent.map((id) => [id, this.#indexes.get(id) ?? 0]);
-    return Uint8Array.from(packr.pack([1, table, state]));
+    return new Uint8Array(packr.pack([1, table, state]));
   }
 
   /** Takes the table from a snapshot and gives the state machine's bytes. */

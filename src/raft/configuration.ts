@@ -35,14 +35,17 @@ export function allVoters(configuration: Configuration): readonly NodeId[] {
   return sortedUnion(configuration.voters, configuration.votersOutgoing);
 }
 
+/** They are asked for with every message, and a configuration never changes. */
+const membersOf = new WeakMap<Configuration, readonly NodeId[]>();
+
 /** Everybody who receives the log, sorted. */
-export function allMembers({
-  voters,
-  votersOutgoing,
-  learners,
-  learnersNext,
-}: Configuration): readonly NodeId[] {
-  return sortedUnion(voters, votersOutgoing, learners, learnersNext);
+export function allMembers(configuration: Configuration): readonly NodeId[] {
+  const known = membersOf.get(configuration);
+  if (known !== undefined) return known;
+  const { voters, votersOutgoing, learners, learnersNext } = configuration;
+  const members = sortedUnion(voters, votersOutgoing, learners, learnersNext);
+  membersOf.set(configuration, members);
+  return members;
 }
 
 /** The configuration without a second half that has these members. */
@@ -103,7 +106,7 @@ const packr = new Packr({ useRecords: false });
 /** The `data` of a `configuration` entry. */
 export function encodeConfiguration(configuration: Configuration): Uint8Array {
   const { voters, votersOutgoing, learners, learnersNext } = configuration;
-  return Uint8Array.from(packr.pack([voters, votersOutgoing, learners, learnersNext]));
+  return new Uint8Array(packr.pack([voters, votersOutgoing, learners, learnersNext]));
 }
 
 /** @throws RaftError `malformed_message` when the bytes are no configuration. */

@@ -88,7 +88,7 @@ const frameSchema = z.discriminatedUnion("kind", [
 
 /** A subscription: the last entry that is committed at the subscriber. */
 export function encodeFollow({ index, term }: EntryId): Uint8Array {
-  return Uint8Array.from(packr.pack({ kind: "follow", index, term }));
+  return new Uint8Array(packr.pack({ kind: "follow", index, term }));
 }
 
 /** @throws RaftError `malformed_message`, `too_large`. */
@@ -98,7 +98,7 @@ export function decodeFollow(frame: Uint8Array): EntryId {
 }
 
 export function encodeFeed(frame: FeedFrame): Uint8Array {
-  return Uint8Array.from(packr.pack(toWire(frame)));
+  return new Uint8Array(packr.pack(toWire(frame)));
 }
 
 /** @throws RaftError `malformed_message`, `too_large`. */

@@ -64,7 +64,7 @@ const frameSchema = z.array(messageSchema).max(maxMessagesPerFrame);
 
 /** An encoded message; several of them make a frame. */
 export function encodeMessage(message: PeerMessage): Uint8Array {
-  return Uint8Array.from(packr.pack(toWire(message)));
+  return new Uint8Array(packr.pack(toWire(message)));
 }
 
 /** A frame of messages that {@link encodeMessage} made. The caller keeps the frame's limit. */

@@ -152,19 +152,26 @@ class PeerLink {
     const closed = new AbortController();
     const reading = watchForEnd(stream).finally(() => {
       closed.abort(new Error("The peer closed the stream."));
-      this.#wakeup.wake();
     });
     const either = AbortSignal.any([signal, closed.signal]);
+    const wake = () => this.#wakeup.wake();
+    either.addEventListener("abort", wake, { once: true });
+    let isUsed = true;
+    let isIdle = false;
+    const watching = repeatEvery(clock, { everyMs: idleMs, signal: either }, () => {
+      isIdle = !isUsed;
+      isUsed = false;
+      if (isIdle) wake();
+    });
     try {
-      while (!either.aborted) {
+      while (!either.aborted && !isIdle) {
         this.#wakeup.reset();
-        const isUsed = this.#queue.length > 0;
         while (this.#queue.length > 0) {
+          isUsed = true;
           await stream.send(this.#nextFrame(), { signal: either });
           onSent();
         }
-        await this.#wakeup.wait(clock, { atMostMs: idleMs, signal: either });
-        if (!isUsed && this.#queue.length === 0) break;
+        if (!either.aborted) await this.#wakeup.next();
       }
       signal.throwIfAborted();
       closed.signal.throwIfAborted();
@@ -175,6 +182,7 @@ class PeerLink {
       throw error;
     } finally {
       await reading;
+      await watching;
     }
   }
 
@@ -197,6 +205,17 @@ class PeerLink {
     this.dropped += this.#queue.length;
     this.#queue = [];
     this.#queuedBytes = 0;
+  }
+}
+
+/** Until the signal aborts. */
+async function repeatEvery(
+  clock: Clock,
+  { everyMs, signal }: { readonly everyMs: number; readonly signal: AbortSignal },
+  run: () => void,
+): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(everyMs, { signal }).then(run, () => undefined);
   }
 }
 

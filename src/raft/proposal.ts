@@ -69,7 +69,7 @@ export type LeaderRequest = z.infer<typeof requestSchema>;
 export type LeaderAnswer = z.infer<typeof answerSchema>;
 
 export function encodeExchange(value: LeaderRequest | LeaderAnswer): Uint8Array {
-  return Uint8Array.from(packr.pack(value));
+  return new Uint8Array(packr.pack(value));
 }
 
 /** @throws RaftError `malformed_message`. */
