@@ -52,7 +52,9 @@ export function place(facts: Facts, usages: NodeUsages, request: PlacementReques
 export function unmetConstraint(spec: ServiceSpec, node: NodeFacts): string | undefined {
   const unmet = spec.placement.constraints.find(({ key, operator, value }) => {
     if (key.startsWith("node.platform.") && node.report === undefined) return false;
-    return (attributeOf(node, key) === value) !== (operator === "==");
+    const actual = attributeOf(node, key);
+    if (operator === "in") return !value.split(",").some((each) => each === actual);
+    return (actual === value) !== (operator === "==");
   });
   return unmet === undefined ? undefined : `${unmet.key} ${unmet.operator} ${unmet.value}`;
 }

@@ -19,11 +19,12 @@ export function compileEnvironment(
   for (const item of service.items("env_file")) {
     const path = item instanceof Section ? item.text("path") : item.text;
     const isRequired = item instanceof Section ? (item.boolean("required") ?? true) : true;
+    const isRaw = item instanceof Section && item.choice("format", ["raw"]) === "raw";
     if (item instanceof Section && !item.has("path")) {
       context.diagnostics.problem(item.position, "the entry of `env_file` has no `path`");
     }
     if (path === undefined) continue;
-    const found = readOne({ path, isRequired, position: item.position }, context);
+    const found = readOne({ path, isRequired, isRaw, position: item.position }, context);
     for (const [key, value] of found) values.set(key, value);
   }
   for (const [key, { text, position }] of service.pairs("environment")) {
@@ -45,6 +46,27 @@ export function compileEnvironment(
   return toRecord(values);
 }
 
+/** The labels in the files that `label_file` names; later ones win. */
+export function compileLabelFiles(
+  service: Section,
+  context: EnvironmentContext,
+): Readonly<Record<string, string>> {
+  const labels = new Map<string, string>();
+  for (const { text: path, position } of service.texts("label_file")) {
+    for (const [key, value] of readOne({ path, isRequired: true, position }, context)) {
+      if (key.startsWith("skein.")) {
+        const what = `the label \`${shortened(key)}\` in ${shortened(path)} is taken`;
+        context.diagnostics.problem(
+          position,
+          what,
+          "labels that start with `skein.` are Skein's own",
+        );
+      } else labels.set(key, value);
+    }
+  }
+  return toRecord(labels);
+}
+
 /** The labels behind a key; those that Skein uses itself are refused. */
 export function compileLabels(
   section: Section | undefined,
@@ -61,7 +83,12 @@ export function compileLabels(
 }
 
 function readOne(
-  file: { readonly path: string; readonly isRequired: boolean; readonly position: Position },
+  file: {
+    readonly path: string;
+    readonly isRequired: boolean;
+    readonly isRaw?: boolean;
+    readonly position: Position;
+  },
   context: EnvironmentContext,
 ): ReadonlyMap<string, string> {
   const { diagnostics, readFile, environment } = context;
@@ -73,7 +100,8 @@ function readOne(
   }
   const text = readFile(file.path);
   if (text !== undefined) {
-    return readEnvFile({ name: file.path, text }, { environment, diagnostics });
+    const { isRaw = false } = file;
+    return readEnvFile({ name: file.path, text }, { environment, diagnostics, isRaw });
   }
   if (file.isRequired) {
     const hint = "add the file, or write `{path: …, required: false}`";

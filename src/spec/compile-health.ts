@@ -31,7 +31,9 @@ export function compileHealthCheck(
     return test && { test, ...rest };
   }
   if (inside === undefined) return undefined;
-  const rest = timing(inside);
+  const startIntervalMs =
+    inside.durationMs("start_interval") ?? inside.durationMs("x-start-interval");
+  const rest = { ...timing(inside), ...(startIntervalMs !== undefined && { startIntervalMs }) };
   const test = insideTest(inside, diagnostics);
   return test && { test, ...rest };
 }

@@ -20,7 +20,9 @@ export function compileIngress(
     drafts.push(item instanceof Section ? longRule(item, options.diagnostics) : shortRule(item));
   }
   for (const item of service.items("x-ports")) {
-    if (!(item instanceof Section)) drafts.push(unclouded(item, options.diagnostics));
+    // Those with `@host` are ports and no routes.
+    if (!(item instanceof Section) && !item.text.endsWith("@host"))
+      drafts.push(unclouded(item, options.diagnostics));
   }
   return drafts.flatMap((draft) => {
     const rule = draft === undefined ? undefined : finish(draft, options);

@@ -1,8 +1,9 @@
 import type { Diagnostics } from "./diagnostics.ts";
 import { type Placed, Section } from "./section.ts";
-import { mountKinds } from "./service-keys.ts";
+import { mountKinds, propagations } from "./service-keys.ts";
 import type { MountSpec, Position } from "./service-spec.ts";
 import { shortened } from "./tree.ts";
+import { readBytes } from "./values.ts";
 
 /** The names of the declared volumes, by their keys under the top-level `volumes`. */
 export type VolumeNames = ReadonlyMap<string, string>;
@@ -28,18 +29,42 @@ export function compileMounts(service: Section, context: Context): readonly Moun
     const mount = item instanceof Section ? longMount(item, context) : shortMount(item, context);
     if (mount !== undefined) add(mounts, { mount, position: item.position }, context.diagnostics);
   }
-  for (const { text, position } of service.texts("tmpfs")) {
-    const [target = "", options] = text.split(":");
-    if (options !== undefined) {
-      const what = `the options \`${shortened(options)}\` of \`tmpfs\` are not supported yet`;
-      context.diagnostics.problem(position, what);
-    }
-    const mount: MountSpec = { kind: "tmpfs", target, readOnly: false };
-    add(mounts, { mount, position }, context.diagnostics);
+  for (const item of service.items("tmpfs")) {
+    if (item instanceof Section) continue;
+    add(
+      mounts,
+      { mount: memoryMount(item, context), position: item.position },
+      context.diagnostics,
+    );
   }
   return [...mounts.values()]
     .map(({ mount }) => mount)
     .sort((left, right) => (left.target < right.target ? -1 : 1));
+}
+
+/** `PATH[:OPTIONS]` of `tmpfs`. */
+function memoryMount({ text, position }: Placed, { diagnostics }: Context): MountSpec {
+  const [target = "", options = ""] = text.split(":");
+  const mount: MountSpec = { kind: "tmpfs", target, readOnly: false };
+  for (const option of options.split(",").filter(Boolean)) {
+    const [name, value = ""] = option.split("=");
+    const sizeBytes = name === "size" ? readBytes(value) : undefined;
+    const mode = name === "mode" ? readMode(value) : undefined;
+    if (sizeBytes !== undefined && sizeBytes > 0) mount.sizeBytes = sizeBytes;
+    else if (mode !== undefined) mount.mode = mode;
+    else if (option === "ro") mount.readOnly = true;
+    else if (option !== "rw") {
+      const what = `the option \`${shortened(option)}\` of \`tmpfs\` is not supported yet`;
+      diagnostics.problem(position, what, "`size=64m` and `mode=1777` are");
+    }
+  }
+  return mount;
+}
+
+/** An octal number, as `chmod` takes it. */
+function readMode(text: string): number | undefined {
+  const digits = /^(?:0o?)?([0-7]{1,4})$/.exec(text)?.[1];
+  return digits === undefined ? undefined : Number.parseInt(digits, 8);
 }
 
 /** A later file may put another source at the same place; the same file may not. */
@@ -74,17 +99,21 @@ function shortMount(item: Placed, context: Context): MountSpec | undefined {
     return undefined;
   }
   let readOnly = false;
+  const extra: Partial<MountSpec> = {};
   for (const option of options.split(",")) {
+    const isPropagation = propagations.find((word) => word === option);
     if (option === "ro") readOnly = true;
+    else if (isPropagation) extra.propagation = isPropagation;
+    else if (option === "nocopy") extra.noCopy = true;
     // Hints for desktop machines have no meaning on a server and are passed over by all engines.
     else if (!["", "rw", "cached", "delegated", "consistent"].includes(option)) {
       const what = `the mount option \`${shortened(option)}\` is not supported yet`;
       context.diagnostics.problem(position, what, "`ro` and `rw` are");
     }
   }
-  if (source === undefined || source === "") return { kind: "volume", target, readOnly };
+  if (source === undefined || source === "") return { kind: "volume", target, readOnly, ...extra };
   const kind = /^[./~]/.test(source) ? "bind" : "volume";
-  return withSource({ kind, target, readOnly }, { text: source, position }, context);
+  return withSource({ kind, target, readOnly, ...extra }, { text: source, position }, context);
 }
 
 function longMount(item: Section, context: Context): MountSpec | undefined {
@@ -97,7 +126,7 @@ function longMount(item: Section, context: Context): MountSpec | undefined {
   }
   if (kind === undefined || target === undefined) return undefined;
   if (source === undefined) {
-    if (kind !== "bind") return { kind, target, readOnly };
+    if (kind !== "bind") return { kind, target, readOnly, ...mountOptions(item, kind, context) };
     const hint = "name the node's directory";
     context.diagnostics.problem(item.position, "the bind mount has no `source`", hint);
     return undefined;
@@ -108,7 +137,35 @@ function longMount(item: Section, context: Context): MountSpec | undefined {
     return undefined;
   }
   const position = item.positionOf("source");
-  return withSource({ kind, target, readOnly }, { text: source, position }, context);
+  const mount = { kind, target, readOnly, ...mountOptions(item, kind, context) };
+  return withSource(mount, { text: source, position }, context);
+}
+
+/** `bind`, `volume` and `tmpfs` of a mount: those of another type would mean nothing. */
+function mountOptions(
+  item: Section,
+  kind: MountSpec["kind"],
+  { diagnostics }: Context,
+): Partial<MountSpec> {
+  const propagation = item.child("bind")?.choice("propagation", propagations);
+  const noCopy = item.child("volume")?.boolean("nocopy");
+  const memory = item.child("tmpfs");
+  const sizeBytes = memory?.bytes("size");
+  const modeText = memory?.text("mode");
+  const mode = modeText === undefined ? undefined : readMode(modeText);
+  if (modeText !== undefined && mode === undefined)
+    memory?.reject("mode", "an octal number such as `1777`");
+  for (const key of mountKinds) {
+    if (key === kind || !item.has(key)) continue;
+    const what = `\`${key}\` says nothing about a mount of type \`${kind}\``;
+    diagnostics.problem(item.positionOf(key), what, `remove it, or write \`type: ${key}\``);
+  }
+  return {
+    ...(propagation !== undefined && { propagation }),
+    ...(noCopy === true && { noCopy }),
+    ...(sizeBytes !== undefined && { sizeBytes }),
+    ...(mode !== undefined && { mode }),
+  };
 }
 
 function withSource(mount: MountSpec, source: Placed, context: Context): MountSpec | undefined {

@@ -32,6 +32,15 @@ export function compilePorts(service: Section, diagnostics: Diagnostics): readon
     );
     return [];
   }
+  for (const item of service.items("x-ports")) {
+    if (item instanceof Section || !item.text.endsWith("@host")) continue;
+    const plain = { ...item, text: item.text.slice(0, -"@host".length) };
+    for (const port of shortPort(plain, diagnostics)) {
+      const { target, published, protocol } = port;
+      const placed: PlacedPort = { port: { ...port, mode: "host" }, position: item.position };
+      ports.set([published, target, protocol, "host"].join("/"), placed);
+    }
+  }
   return [...ports.values()].sort(
     ({ port: left }, { port: right }) =>
       left.target - right.target ||

@@ -1,16 +1,20 @@
 import { compileMode, compilePlacement, compileRestart, compileUpdate } from "./compile-deploy.ts";
+import { compileEngine } from "./compile-engine.ts";
 import {
   compileEnvironment,
+  compileLabelFiles,
   compileLabels,
   type EnvironmentContext,
 } from "./compile-environment.ts";
 import { compileHealthCheck } from "./compile-health.ts";
 import { compileIngress, type PlacedRule } from "./compile-ingress.ts";
 import { compileMounts, type VolumeNames } from "./compile-mounts.ts";
+import { compileMachines, compilePlatform } from "./compile-nodes.ts";
 import { compileExpose, compilePorts, type PlacedPort } from "./compile-ports.ts";
 import { compileResources } from "./compile-resources.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 import type { Section } from "./section.ts";
+import { pullPolicies } from "./service-keys.ts";
 import type { Position, ServiceSpec, TaskTemplate } from "./service-spec.ts";
 import { shortened } from "./tree.ts";
 import { splitWords } from "./values.ts";
@@ -31,6 +35,8 @@ export type CompiledService = {
   readonly spec: ServiceSpec;
   readonly ports: readonly PlacedPort[];
   readonly rules: readonly PlacedRule[];
+  readonly section: Section;
+  readonly position: Position;
 };
 
 /** Compiles one service, with every default filled in. Its problems are in `diagnostics`. */
@@ -52,6 +58,10 @@ export function compileService(
   const rulePorts = rules.map(({ rule }) => rule.port);
   const container = compileContainer(service, context);
   const checkedPort = checkPort(container);
+  const engine = compileEngine(section, { deploy, diagnostics });
+  const placement = compilePlacement(deploy, diagnostics);
+  const extensions = section.extensions();
+  service.section.choice("pull_policy", pullPolicies);
 
   const template: TaskTemplate = {
     ...container,
@@ -59,7 +69,11 @@ export function compileService(
     hostPorts: ports.map(({ port }) => port).filter((port) => port.mode === "host"),
     ...compileResources(section, deploy, diagnostics),
     restart: compileRestart(section, deploy),
+    ...(engine && { engine }),
   };
+  if ((engine?.memorySwapBytes ?? 0) > 0 && template.limits.memoryBytes === undefined) {
+    section.reject("memswap_limit", "together with a limit of memory", "add `mem_limit`");
+  }
   const isExclusive =
     template.mounts.some((mount) => mount.kind === "volume" && mount.source !== undefined) ||
     template.hostPorts.some((port) => port.published !== undefined);
@@ -72,9 +86,17 @@ export function compileService(
     ports: ports.map(({ port }) => port).filter((port) => port.mode === "ingress"),
     ingress: rules.map(({ rule }) => rule),
     update: compileUpdate(deploy, { isExclusive }),
-    placement: compilePlacement(deploy, diagnostics),
+    placement: {
+      ...placement,
+      constraints: [
+        ...placement.constraints,
+        ...compilePlatform(section),
+        ...compileMachines(section, diagnostics),
+      ],
+    },
+    ...(Object.keys(extensions).length > 0 && { extensions }),
   };
-  return { spec, ports, rules };
+  return { spec, ports, rules, section, position: service.position };
 }
 
 /** The daemon must reach what it checks. */
@@ -109,7 +131,7 @@ function compileContainer(
     ...(workingDirectory !== undefined && { workingDirectory }),
     ...(user !== undefined && { user }),
     ...(hostname !== undefined && { hostname }),
-    labels: compileLabels(section, diagnostics),
+    labels: { ...compileLabelFiles(section, context), ...compileLabels(section, diagnostics) },
     mounts: [...compileMounts(section, context)],
     init: section.boolean("init") ?? false,
     readOnlyRoot: section.boolean("read_only") ?? false,

@@ -134,7 +134,7 @@ export const limitsKeys: SectionRules = {
     "256M",
     "Memory; beyond it the container is killed. Default: no limit.",
   ),
-  pids: notYet("The number of processes."),
+  pids: supported(integer(1, 2 ** 22), "100", "The number of processes. Default: no limit."),
 };
 
 export const reservationsKeys: SectionRules = {
@@ -155,5 +155,8 @@ export const placementKeys: SectionRules = {
     "1",
     "The most tasks of this service on one node. Default: no bound.",
   ),
-  preferences: notYet("Spreading over the values of a label."),
+  preferences: notYet("Spreading over the values of a label.", {
+    kind: "items",
+    shape: "spread: LABEL",
+  }),
 };

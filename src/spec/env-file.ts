@@ -18,6 +18,8 @@ export function readEnvFile(
   options: {
     readonly environment: Readonly<Record<string, string>>;
     readonly diagnostics: Diagnostics;
+    /** Takes values as they stand: quotes and dollar signs mean nothing. */
+    readonly isRaw?: boolean;
   },
 ): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
@@ -44,6 +46,10 @@ export function readEnvFile(
       if (value !== undefined) values.set(key, value);
       continue;
     }
+    if (options.isRaw) {
+      values.set(key, written);
+      continue;
+    }
     let raw = written;
     // A quoted value may go on over several lines.
     const lastIndex = Math.min(lines.length - 1, index + maxLinesPerValue - 1);
@@ -56,6 +62,17 @@ export function readEnvFile(
     known[key] = value;
   }
   return values;
+}
+
+/** A project's own `.env`, by the same rules, as variables for its manifest. */
+export function readDotEnv(
+  file: { readonly name: string; readonly text: string },
+  options: {
+    readonly environment: Readonly<Record<string, string>>;
+    readonly diagnostics: Diagnostics;
+  },
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(readEnvFile(file, options));
 }
 
 const closedDouble = /^"((?:[^"\\]|\\.)*)"[ \t]*(?:#.*)?$/s;

@@ -7,6 +7,7 @@ export { formatProblem } from "./diagnostics.ts";
 export { type ParseManifestOptions, parseManifest } from "./parse-manifest.ts";
 export type {
   Amounts,
+  EngineOptions,
   HealthCheckSpec,
   IngressRule,
   Manifest,

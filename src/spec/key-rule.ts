@@ -6,10 +6,21 @@
 /** The groups of keys that a manifest is made of. */
 export type SectionName =
   | "top"
+  | "include"
   | "service"
+  | "extends"
   | "env_file"
   | "port"
   | "mount"
+  | "bind"
+  | "mount_volume"
+  | "mount_tmpfs"
+  | "device"
+  | "ulimit"
+  | "logging"
+  | "blkio_config"
+  | "blkio_weight"
+  | "blkio_rate"
   | "ingress"
   | "healthcheck"
   | "x-healthcheck"
@@ -20,11 +31,14 @@ export type SectionName =
   | "limits"
   | "reservations"
   | "placement"
-  | "volume";
+  | "volume"
+  | "config"
+  | "secret";
 
 /** What may stand behind a key, and by that how several files merge: see `mergeTrees`. */
 export type ValueType =
-  | { readonly kind: "text" }
+  /** `isPath`: a file, seen from the directory of the manifest that names it. */
+  | { readonly kind: "text"; readonly isPath?: true }
   | { readonly kind: "boolean" }
   | { readonly kind: "integer"; readonly minimum: number; readonly maximum: number }
   | { readonly kind: "number"; readonly minimum: number; readonly maximum: number }
@@ -40,15 +54,26 @@ export type ValueType =
   /** Text or a list of texts, replaced as a whole. */
   | { readonly kind: "command" }
   /** A list of texts, or one text. */
-  | { readonly kind: "texts" }
+  | { readonly kind: "texts"; readonly isPath?: true }
   /** A map of texts, or a list of `KEY=value`. */
   | { readonly kind: "pairs" }
+  /** A map from host names to addresses, or a list of `HOST:ADDRESS`. */
+  | { readonly kind: "hosts" }
   /** A map with the keys of a section. */
   | { readonly kind: "section"; readonly section: SectionName }
-  /** A map from names to maps with the keys of a section. */
-  | { readonly kind: "named"; readonly section: SectionName }
+  /** Text (`shape` shows how), or a map with the keys of a section. */
+  | { readonly kind: "short"; readonly section: SectionName; readonly shape: string }
+  /** A map from names to maps with the keys of a section; with `shape`, or to texts. */
+  | { readonly kind: "named"; readonly section: SectionName; readonly shape?: string }
   /** A list whose items are texts (`shape` shows how), or maps with the keys of a section. */
-  | { readonly kind: "items"; readonly section?: SectionName; readonly shape: string }
+  | {
+      readonly kind: "items";
+      readonly section?: SectionName;
+      readonly shape: string;
+      readonly isPath?: true;
+      /** What makes two items of two files the same one; by default their whole text. */
+      readonly identity?: "port" | "target";
+    }
   | { readonly kind: "any" };
 
 /**
@@ -75,6 +100,8 @@ export const cpus: ValueType = { kind: "cpus" };
 export const command: ValueType = { kind: "command" };
 export const texts: ValueType = { kind: "texts" };
 export const pairs: ValueType = { kind: "pairs" };
+
+export const path: ValueType = { kind: "text", isPath: true };
 
 const any: ValueType = { kind: "any" };
 
@@ -106,8 +133,9 @@ export function noEffect(note: string): KeyRule {
   return { status: "no-effect", type: any, note };
 }
 
-export function notYet(note: string): KeyRule {
-  return { status: "not-yet", type: any, note };
+/** With a type, what stands behind the key is checked although it is not acted on. */
+export function notYet(note: string, type: ValueType = any): KeyRule {
+  return { status: "not-yet", type, note };
 }
 
 /** What a value must be, as the middle of a sentence. */
@@ -139,10 +167,16 @@ export function expected(type: ValueType): string {
       return "a list of texts";
     case "pairs":
       return "a map, or a list of `KEY=value`";
+    case "hosts":
+      return "a map, or a list of `HOST:ADDRESS`";
     case "section":
       return "a map";
+    case "short":
+      return `\`${type.shape}\`, or a map`;
     case "named":
-      return "a map of names";
+      return type.shape === undefined
+        ? "a map of names"
+        : `a map from names to \`${type.shape}\` or maps`;
     case "items":
       return type.section === undefined
         ? `a list of \`${type.shape}\``

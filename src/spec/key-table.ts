@@ -1,4 +1,12 @@
 import {
+  blkioKeys,
+  blkioRateKeys,
+  blkioWeightKeys,
+  deviceKeys,
+  loggingKeys,
+  ulimitKeys,
+} from "./container-keys.ts";
+import {
   deployKeys,
   limitsKeys,
   placementKeys,
@@ -12,17 +20,22 @@ import {
   choice,
   noEffect,
   notYet,
+  path,
   type SectionName,
   type SectionRules,
   supported,
   text,
 } from "./key-rule.ts";
 import {
+  bindKeys,
   daemonHealthcheckKeys,
   envFileKeys,
+  extendsKeys,
   healthcheckKeys,
   ingressKeys,
   mountKeys,
+  mountTmpfsKeys,
+  mountVolumeKeys,
   portKeys,
   serviceKeys,
 } from "./service-keys.ts";
@@ -44,11 +57,22 @@ const topKeys: SectionRules = {
     "Volumes that outlive containers. Each node has its own of that name.",
   ),
   version: noEffect("Obsolete."),
-  configs: notYet("Configuration files."),
-  include: notYet("Other manifests. Name several files on the command line."),
+  include: supported(
+    { kind: "items", section: "include", shape: "PATH", isPath: true },
+    "[./other.yaml]",
+    "Other manifests, whose services and volumes are taken in. Their paths are seen from their own directories.",
+  ),
+  "x-namespace": supported(
+    text,
+    "shop",
+    "The same as `name`, for files that tools read which do not know `name`.",
+  ),
+  configs: notYet("Configuration files.", { kind: "named", section: "config" }),
   models: notYet("AI models."),
   networks: notYet("Separate networks; all services of a cluster reach each other."),
-  secrets: notYet("Secrets."),
+  secrets: notYet("Secrets.", { kind: "named", section: "secret" }),
+  "x-context": notYet("The cluster that the manifest is for."),
+  "x-external": notYet("Names of services outside of the cluster."),
 };
 
 const volumeKeys: SectionRules = {
@@ -63,13 +87,51 @@ const volumeKeys: SectionRules = {
   labels: notYet("Labels of the volume."),
 };
 
+const includeKeys: SectionRules = {
+  path: supported(
+    { kind: "texts", isPath: true },
+    "./other.yaml",
+    "The manifest, or several that are laid over each other. Required.",
+  ),
+  project_directory: supported(
+    path,
+    "./elsewhere",
+    "Where its paths are seen from. Default: the directory that it is in.",
+  ),
+  env_file: supported(
+    { kind: "texts", isPath: true },
+    "./other.env",
+    "Variables for it. Default: the file `.env` of its directory.",
+  ),
+};
+
+const contentKeys: SectionRules = {
+  file: supported(path, "./motd", "A file beside the manifest."),
+  environment: supported(text, "MOTD", "A variable of the command that reads the manifest."),
+  external: supported(boolean, "true", "Whether it is somebody else's, and there already."),
+  name: supported(text, "motd-1", "Its own name. Default: `NAMESPACE_KEY`."),
+  labels: notYet("Labels."),
+  template_driver: notYet("Templates inside."),
+};
+
 /** Every key that a manifest may have: the one table behind the parser and the reference page. */
 export const keyTable: Readonly<Record<SectionName, SectionRules>> = {
   top: topKeys,
+  include: includeKeys,
   service: serviceKeys,
+  extends: extendsKeys,
   env_file: envFileKeys,
   port: portKeys,
   mount: mountKeys,
+  bind: bindKeys,
+  mount_volume: mountVolumeKeys,
+  mount_tmpfs: mountTmpfsKeys,
+  device: deviceKeys,
+  ulimit: ulimitKeys,
+  logging: loggingKeys,
+  blkio_config: blkioKeys,
+  blkio_weight: blkioWeightKeys,
+  blkio_rate: blkioRateKeys,
   ingress: ingressKeys,
   healthcheck: healthcheckKeys,
   "x-healthcheck": daemonHealthcheckKeys,
@@ -81,4 +143,10 @@ export const keyTable: Readonly<Record<SectionName, SectionRules>> = {
   reservations: reservationsKeys,
   placement: placementKeys,
   volume: volumeKeys,
+  config: { ...contentKeys, content: supported(text, "hello", "The text itself.") },
+  secret: {
+    ...contentKeys,
+    driver: notYet("Where it is kept."),
+    driver_opts: notYet("Options of the driver."),
+  },
 };

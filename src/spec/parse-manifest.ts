@@ -1,14 +1,16 @@
+import { compileFiles } from "./compile-files.ts";
 import { compileVolumes } from "./compile-mounts.ts";
 import { type CompiledService, compileService } from "./compile-service.ts";
 import { Diagnostics } from "./diagnostics.ts";
-import { mergeTrees } from "./merge-trees.ts";
+import { loadManifest } from "./load-manifest.ts";
 import { openSection, type Section } from "./section.ts";
-import type { ParsedManifest, Position } from "./service-spec.ts";
-import type { Tree } from "./tree.ts";
+import type { Manifest, ParsedManifest, Position } from "./service-spec.ts";
+import { shortened, type Tree } from "./tree.ts";
 import type { ManifestFile } from "./tree-builder.ts";
-import { readYaml } from "./yaml-tree.ts";
 
 const maxFiles = 20;
+/** As many as the API takes in one request. */
+const maxServices = 1_000;
 const maxNamespaceLength = 63;
 
 export type ParseManifestOptions = {
@@ -22,7 +24,9 @@ export type ParseManifestOptions = {
   readonly directory?: string;
   /** Keys that are not supported yet are listed in `ignored`, rather than being problems. */
   readonly allowIgnored?: boolean;
-  /** For `env_file`; `undefined` when there is no such file. The path is as written. */
+  /** Services with other profiles only are left out; `*` stands for all. */
+  readonly profiles?: readonly string[];
+  /** For `env_file` and the like; `undefined` when there is no such file. The path is as written. */
   readonly readFile?: (path: string) => string | undefined;
 };
 
@@ -32,16 +36,25 @@ export type ParseManifestOptions = {
  */
 export function parseManifest(options: ParseManifestOptions): ParsedManifest {
   const diagnostics = new Diagnostics({ allowIgnored: options.allowIgnored ?? false });
-  const services = readServices(options, diagnostics);
+  const compiled = compileManifest(options, diagnostics);
   const problems = diagnostics.problems();
-  if (problems.length > 0 || services === undefined) return { kind: "invalid", problems };
+  if (problems.length > 0 || compiled === undefined) return { kind: "invalid", problems };
   const ignored = diagnostics.ignoredThings();
-  const { namespace, compiled } = services;
-  const specs = compiled.map(({ spec }) => spec).sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { kind: "valid", manifest: { namespace, services: specs }, ignored };
+  const { services, ...rest } = compiled;
+  const specs = services.map(({ spec }) => spec).sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { kind: "valid", manifest: { ...rest, services: specs }, ignored };
 }
 
-function readServices(options: ParseManifestOptions, diagnostics: Diagnostics) {
+/** A manifest whose services still know where they stand. */
+export type CompiledManifest = Omit<Manifest, "services"> & {
+  readonly services: readonly CompiledService[];
+};
+
+/** The files as services, as far as they can be read; what is wrong is in `diagnostics`. */
+export function compileManifest(
+  options: ParseManifestOptions,
+  diagnostics: Diagnostics,
+): CompiledManifest | undefined {
   const { environment, readFile } = options;
   const files = options.files.slice(0, maxFiles);
   const start: Position = { file: files[0]?.name ?? "compose.yaml", line: 1, column: 1 };
@@ -52,16 +65,9 @@ function readServices(options: ParseManifestOptions, diagnostics: Diagnostics) {
       `there are ${options.files.length} files; at most ${maxFiles} are read`,
     );
   }
-  const trees = files.map((file) => readYaml(file, { environment, diagnostics }));
-  // What a file that cannot be read would add or replace is unknown, so the rest is not judged.
-  if (!trees.every((tree) => tree !== undefined)) return undefined;
-  const [first, ...others] = trees;
-  if (first === undefined) return undefined;
-  const merged = others.reduce<Tree>(
-    (base, over) => mergeTrees(base, over, { kind: "section", section: "top" }),
-    first,
-  );
-  const top = openSection(merged, {
+  const tree = loadManifest(files, { environment, readFile, diagnostics });
+  if (tree === undefined) return undefined;
+  const top = openSection(tree, {
     section: "top",
     where: "at the top level",
     prefix: "",
@@ -70,28 +76,85 @@ function readServices(options: ParseManifestOptions, diagnostics: Diagnostics) {
   if (top === undefined) return undefined;
   const namespace = chooseNamespace(top, options);
   const volumes = compileVolumes(top, namespace);
-  const named = top.named("services", (name) => `in service \`${name}\``);
-  const given = top.tree("services");
-  if (given === undefined || (given.kind === "scalar" && given.type === "null")) {
-    const hint = "write `services:` and under it a name and an `image`";
-    diagnostics.problem(top.positionOf("services"), "the manifest has no services", hint);
+  const profiles = new Set(options.profiles);
+  // A service that is left out must be written well, but needs nothing that Skein cannot do.
+  const leftOut = new Diagnostics({ allowIgnored: true });
+  const diagnosticsFor = (service: Tree) => (isWanted(service, profiles) ? diagnostics : leftOut);
+  const named = top.named("services", (name) => `in service \`${name}\``, diagnosticsFor);
+  checkServices(top, named.length, diagnostics);
+  if (named.length > maxServices) return undefined;
+  const services = named.flatMap((service) => {
+    const own = service.section.diagnostics;
+    const context = { namespace, volumes, environment, readFile, diagnostics: own };
+    const compiled = compileService(service, context);
+    checkProfileNames(service.section);
+    return own === leftOut ? [] : [compiled];
+  });
+  for (const { position, message, hint } of leftOut.problems()) {
+    diagnostics.problem(position, message, hint);
   }
-  const context = { namespace, volumes, environment, readFile, diagnostics };
-  const compiled = named.map((service) => compileService(service, context));
-  checkUnique(compiled, diagnostics);
-  return { namespace, compiled };
+  if (services.length === 0 && named.length > 0) {
+    const what = "every service belongs to a profile, and none of these is asked for";
+    diagnostics.problem(top.positionOf("services"), what, "name one with `--profile`");
+  }
+  checkUnique(services, diagnostics);
+  return {
+    namespace,
+    services,
+    configs: compileFiles(top, "configs", namespace),
+    secrets: compileFiles(top, "secrets", namespace),
+    extensions: top.extensions(),
+  };
+}
+
+/** Whether a service has no profile, or one that is asked for. */
+function isWanted(service: Tree, wanted: ReadonlySet<string>): boolean {
+  const given = service.kind === "map" ? service.entries.get("profiles")?.value : undefined;
+  if (given === undefined || wanted.has("*")) return true;
+  const items = given.kind === "list" ? given.items : [given];
+  const names = items.flatMap((item) =>
+    item.kind === "scalar" && item.text !== "" ? [item.text] : [],
+  );
+  return names.length === 0 || names.some((name) => wanted.has(name));
+}
+
+function checkProfileNames(service: Section): void {
+  for (const { text, position } of service.texts("profiles")) {
+    if (/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(text)) continue;
+    const hint = "use letters, digits, `_`, `.` and `-`";
+    service.diagnostics.problem(
+      position,
+      `\`${shortened(text)}\` cannot be the name of a profile`,
+      hint,
+    );
+  }
+}
+
+function checkServices(top: Section, count: number, diagnostics: Diagnostics): void {
+  const given = top.tree("services");
+  const position = top.positionOf("services");
+  if (count > maxServices) {
+    const what = `the manifest has ${count} services; at most ${maxServices} are allowed`;
+    diagnostics.problem(position, what, "split it into several projects");
+  }
+  const isEmpty = given?.kind === "map" && given.entries.size === 0;
+  if (given === undefined || isEmpty || (given.kind === "scalar" && given.type === "null")) {
+    const hint = "write `services:` and under it a name and an `image`";
+    diagnostics.problem(position, "the manifest has no services", hint);
+  }
 }
 
 /** The project name by the rules of Compose. */
 function chooseNamespace(top: Section, options: ParseManifestOptions): string {
-  const written = top.text("name");
+  const key = top.has("name") ? "name" : "x-namespace";
+  const written = top.text(key);
   if (
     written !== undefined &&
     (normalise(written) !== written || written.length > maxNamespaceLength)
   ) {
     const better = normalise(written);
     top.reject(
-      "name",
+      key,
       `at most ${maxNamespaceLength} lower-case letters, digits, \`-\` and \`_\``,
       better === "" ? undefined : `write \`${better}\``,
     );

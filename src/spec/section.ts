@@ -2,8 +2,16 @@ import { assert } from "../kernel/index.ts";
 import { checkKey, hintFor, ruleOf } from "./check-key.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 import { expected, type KeyRule, type SectionName, type ValueType } from "./key-rule.ts";
-import type { Position } from "./service-spec.ts";
-import { describeTree, type MapTree, pairsOf, type ScalarTree, type Tree } from "./tree.ts";
+import type { Json, Position } from "./service-spec.ts";
+import {
+  describeTree,
+  hostList,
+  jsonOf,
+  type MapTree,
+  pairsOf,
+  type ScalarTree,
+  type Tree,
+} from "./tree.ts";
 import {
   readBoolean,
   readBytes,
@@ -41,12 +49,15 @@ export function openSection(tree: Tree, options: SectionOptions): Section | unde
  */
 export class Section {
   readonly position: Position;
+  /** Where the readers of this section report to. */
+  readonly diagnostics: Diagnostics;
   readonly #tree: MapTree;
   readonly #options: SectionOptions;
 
   constructor(tree: MapTree, options: SectionOptions) {
     this.#tree = tree;
     this.#options = options;
+    this.diagnostics = options.diagnostics;
     this.position = tree.position;
     for (const [key, entry] of tree.entries) checkKey(key, entry.keyPosition, options);
   }
@@ -158,6 +169,65 @@ export class Section {
     return undefined;
   }
 
+  /** Keys that start with `x-` and that the key table does not know. */
+  extensions(): Record<string, Json> {
+    const entries = [...this.#tree.entries]
+      .filter(([key]) => key.startsWith("x-") && ruleOf(this.#options.section, key) === undefined)
+      .map(([key, { value }]) => [key, jsonOf(value)] as const);
+    return Object.fromEntries(entries);
+  }
+
+  /** Text in the key's short form, or the section that it stands for. */
+  short(key: string): Placed | Section | undefined {
+    const { type } = this.#rule(key);
+    assert(type.kind === "short", `\`${key}\` has a short form`);
+    const tree = this.tree(key);
+    if (tree === undefined) return undefined;
+    if (tree.kind === "scalar" && tree.type !== "null") return tree;
+    if (tree.kind === "map") return this.#open(tree, { section: type.section, path: key });
+    this.#wrong(key, tree);
+    return undefined;
+  }
+
+  /** A map of names behind a key, each with text in the short form or a section. */
+  namedOrShort(
+    key: string,
+  ): readonly { readonly name: string; readonly value: Placed | Section }[] {
+    const { type } = this.#rule(key);
+    assert(type.kind === "named", `\`${key}\` is a map of names`);
+    const tree = this.tree(key);
+    if (tree === undefined || isNull(tree)) return [];
+    if (tree.kind !== "map") {
+      this.#wrong(key, tree);
+      return [];
+    }
+    const found: { readonly name: string; readonly value: Placed | Section }[] = [];
+    for (const [name, { value }] of tree.entries) {
+      const path = `${key}.${name}`;
+      if (value.kind === "scalar" && value.type !== "null") found.push({ name, value });
+      else if (value.kind === "map") {
+        found.push({ name, value: this.#open(value, { section: type.section, path }) });
+      } else this.#wrongItem(path, value);
+    }
+    return found;
+  }
+
+  /** `HOST=ADDRESS` texts, each with its place. */
+  hosts(key: string): readonly Placed[] {
+    const tree = this.tree(key);
+    if (tree === undefined || isNull(tree)) return [];
+    const list = hostList(tree);
+    if (list.kind !== "list") {
+      this.#wrong(key, tree);
+      return [];
+    }
+    return list.items.flatMap((item) => {
+      if (item.kind === "scalar" && item.type !== "null") return [item];
+      this.#wrongItem(key, item);
+      return [];
+    });
+  }
+
   /** The items of a list: texts as they stand, and maps opened as the section of the key. */
   items(key: string): readonly (Placed | Section)[] {
     const { type } = this.#rule(key);
@@ -178,6 +248,7 @@ export class Section {
   named(
     key: string,
     where: (name: string) => string,
+    diagnosticsFor: (tree: Tree) => Diagnostics = () => this.#options.diagnostics,
   ): readonly { readonly name: string; readonly position: Position; readonly section: Section }[] {
     const { type } = this.#rule(key);
     assert(type.kind === "named", `\`${key}\` is a map of names`);
@@ -187,8 +258,8 @@ export class Section {
       this.#wrong(key, tree);
       return [];
     }
-    const { diagnostics } = this.#options;
     return [...tree.entries].flatMap(([name, { keyPosition, value }]) => {
+      const diagnostics = diagnosticsFor(value);
       // `data:` alone is a volume with nothing to say about it.
       const map = isNull(value) ? { ...noEntries, position: keyPosition } : value;
       const options = { section: type.section, where: where(name), prefix: "", diagnostics };
@@ -223,7 +294,8 @@ export class Section {
 
   #rule(key: string): KeyRule {
     const rule = ruleOf(this.#options.section, key);
-    assert(rule?.status === "supported", `the key table says that \`${key}\` is supported`);
+    // What is not acted on yet may be read all the same, to say what is wrong with it.
+    assert(rule !== undefined && rule.type.kind !== "any", `the key table knows \`${key}\``);
     return rule;
   }
 

@@ -1,3 +1,4 @@
+import { containerKeys } from "./container-keys.ts";
 import { maxReplicas, minMemoryLimitBytes } from "./deploy-keys.ts";
 import {
   boolean,
@@ -10,6 +11,7 @@ import {
   noEffect,
   notYet,
   pairs,
+  path,
   type SectionRules,
   section,
   supported,
@@ -20,6 +22,7 @@ import {
 export const protocols = ["tcp", "udp"] as const;
 export const portModes = ["ingress", "host"] as const;
 export const appProtocols = ["auto", "http", "tcp"] as const;
+export const pullPolicies = ["missing", "if_not_present"] as const;
 export const mountKinds = ["bind", "volume", "tmpfs"] as const;
 
 const supportedServiceKeys: SectionRules = {
@@ -40,20 +43,40 @@ const supportedServiceKeys: SectionRules = {
     "Overrides `env_file`. A key without a value takes it from the environment of the command that reads the file. Numbers are passed on as they are written: `1.10` stays `1.10`.",
   ),
   env_file: supported(
-    { kind: "items", section: "env_file", shape: "PATH" },
+    { kind: "items", section: "env_file", shape: "PATH", isPath: true },
     "./web.env",
     "Files of `KEY=value` lines, read by the command that reads the manifest; later ones override earlier ones.",
   ),
   working_dir: supported(text, "/srv", "The directory in which the command runs."),
   user: supported(text, '"1000:1000"', "The user, or `user:group`, that runs the command."),
   hostname: supported(text, "web-host", "The container's own host name."),
+  extends: supported(
+    { kind: "short", section: "extends", shape: "SERVICE" },
+    "{service: base, file: ./base.yaml}",
+    "Another service, of this file or another one, that this one is laid over by the rules for several files.",
+  ),
+  profiles: supported(
+    texts,
+    "[debug]",
+    "The service is left out unless one of these is asked for, by `--profile` or `COMPOSE_PROFILES`.",
+  ),
+  label_file: supported(
+    { kind: "texts", isPath: true },
+    "./web.labels",
+    "Files of `KEY=value` lines that become labels; `labels` override them.",
+  ),
   labels: supported(
     pairs,
     "{team: shop}",
     "Labels of the container. Keys that start with `skein.` are taken.",
   ),
   ports: supported(
-    { kind: "items", section: "port", shape: "[PUBLISHED:]TARGET[/PROTOCOL]" },
+    {
+      kind: "items",
+      section: "port",
+      shape: "[PUBLISHED:]TARGET[/PROTOCOL]",
+      identity: "port",
+    },
     '["8080:80"]',
     "`8080:80` answers on port 8080 of every node and is balanced over all tasks. `80` alone gives each task a free port of its own node. Ranges (`8000-8002:80-82`) are allowed.",
   ),
@@ -63,11 +86,15 @@ const supportedServiceKeys: SectionRules = {
     "Ports, or ranges, that other services may reach. Those of `ports` and `x-ingress` need not be repeated.",
   ),
   volumes: supported(
-    { kind: "items", section: "mount", shape: "[SOURCE:]TARGET[:ro]" },
+    { kind: "items", section: "mount", shape: "[SOURCE:]TARGET[:ro]", identity: "target" },
     '["/srv/data:/data:ro"]',
     "A source that starts with `/` is a directory of the node; another one is a volume declared under the top-level `volumes`; without a source the volume lives as long as the container.",
   ),
-  tmpfs: supported(texts, "/run", "Directories kept in memory. Options are not supported yet."),
+  tmpfs: supported(
+    { kind: "items", shape: "PATH[:OPTIONS]", identity: "target" },
+    "/run:size=64m,mode=1777",
+    "Directories kept in memory. The options are `size` and `mode`.",
+  ),
   healthcheck: supported(
     section("healthcheck"),
     '{test: ["CMD", "true"]}',
@@ -86,7 +113,12 @@ const supportedServiceKeys: SectionRules = {
   "x-ports": supported(
     { kind: "items", shape: "HOST:PORT/http" },
     '["shop.example.com:8080/http"]',
-    "The same as `x-ingress` in the words of uncloud, for plain HTTP only.",
+    "The same as `x-ingress` in the words of uncloud, for plain HTTP only; and `PUBLISHED:TARGET[/PROTOCOL]@host`, the same as a port in mode `host`.",
+  ),
+  "x-machines": supported(
+    texts,
+    "[n1, n2]",
+    "In the words of uncloud: the machines, by name, that may run the service's tasks.",
   ),
   deploy: supported(
     section("deploy"),
@@ -117,6 +149,17 @@ const supportedServiceKeys: SectionRules = {
   ),
   cap_add: supported(texts, "[NET_ADMIN]", "Linux capabilities to add."),
   cap_drop: supported(texts, "[ALL]", "Linux capabilities to take away."),
+  ...containerKeys,
+  platform: supported(
+    text,
+    "linux/arm64",
+    "`OS/ARCH`: the same as constraints on `node.platform.os` and `node.platform.arch`.",
+  ),
+  pull_policy: supported(
+    choice(pullPolicies, ["always", "never", "build", "daily", "weekly", "refresh"]),
+    "missing",
+    "An image is pulled when the node does not have it.",
+  ),
   cpus: supported(cpus, "0.5", "The same as `deploy.resources.limits.cpus`."),
   mem_limit: supported(
     bytes(minMemoryLimitBytes),
@@ -133,72 +176,36 @@ const supportedServiceKeys: SectionRules = {
 const notYetServiceKeys: Readonly<Record<string, string>> = {
   annotations: "Annotations of the container.",
   attach: "Whether logs are shown by `up`.",
-  blkio_config: "Limits of block devices.",
   build: "Building an image. Build and push it first, and name it in `image`.",
-  cgroup: "The cgroup namespace.",
-  cgroup_parent: "The parent cgroup.",
-  configs: "Configuration files.",
+  configs: "Configuration files. Use `environment`, or a bind mount of a file of the nodes.",
   container_name: "A fixed container name; Skein names containers itself.",
-  cpu_count: "The number of usable CPUs.",
-  cpu_percent: "A share of the usable CPUs.",
-  cpu_period: "CPU scheduling. Use `cpus`.",
-  cpu_quota: "CPU scheduling. Use `cpus`.",
-  cpu_rt_period: "Real-time CPU scheduling.",
-  cpu_rt_runtime: "Real-time CPU scheduling.",
-  cpu_shares: "CPU weights. Use `cpus`.",
-  cpuset: "Pinning to CPUs.",
+  cpu_count: "The number of usable CPUs on Windows. Use `cpus`.",
+  cpu_percent: "A share of the usable CPUs on Windows. Use `cpus`.",
   credential_spec: "Credentials of managed accounts.",
   depends_on: "Start order. Let services retry until what they need answers.",
   develop: "Watching files while developing.",
-  device_cgroup_rules: "Rules for devices.",
-  devices: "Devices of the node.",
-  dns: "Other DNS servers.",
-  dns_opt: "DNS options.",
-  dns_search: "DNS search domains.",
-  domainname: "The container's domain name.",
   driver_opts: "Options of a driver.",
-  extends: "Taking over another service. Use YAML anchors and `<<`.",
   external_links: "Links to containers elsewhere.",
-  extra_hosts: "More names in `/etc/hosts`.",
   gpus: "GPUs.",
-  group_add: "More groups of the user.",
-  ipc: "The IPC namespace.",
   isolation: "The isolation technology.",
-  label_file: "Files of labels.",
   links: "Links to other services. Reach them by name.",
-  logging: "The engine's log driver.",
   mac_address: "A fixed MAC address.",
-  mem_swappiness: "How readily memory is swapped.",
-  memswap_limit: "A limit for memory and swap.",
   models: "AI models.",
   network_mode: "The engine's network mode.",
-  networks: "Separate networks.",
-  oom_kill_disable: "Protection from the out-of-memory killer.",
-  oom_score_adj: "Preference of the out-of-memory killer.",
-  pid: "The PID namespace.",
-  pids_limit: "The number of processes.",
-  platform: "The platform of the image. Use a constraint on `node.platform.arch`.",
+  networks: "Separate networks. Leave the key out; all services of a cluster reach each other.",
   post_start: "Commands to run after the start.",
   pre_stop: "Commands to run before the stop.",
-  privileged: "All privileges of the node.",
-  profiles: "Services that are left out unless asked for.",
   provider: "Services that another program provides.",
-  pull_policy: "When to pull. An image is pulled when the node does not have it.",
-  runtime: "Another OCI runtime.",
-  secrets: "Secrets as files.",
-  security_opt: "Security labels.",
-  shm_size: "The size of `/dev/shm`.",
-  stdin_open: "An open standard input.",
-  storage_opt: "Options of the storage driver.",
-  sysctls: "Kernel parameters.",
-  tty: "A terminal.",
-  ulimits: "Limits of the process.",
+  secrets: "Secrets as files. Use a bind mount of a file of the nodes.",
   use_api_socket: "The engine's API inside the container.",
-  userns_mode: "The user namespace.",
-  uts: "The UTS namespace.",
   volumes_from: "Mounts of another service.",
+  "x-autoscale": "Scaling by itself. Set `deploy.replicas`, or use `skein scale`.",
   "x-caddy": "Settings that uncloud hands to Caddy.",
-  "x-machines": "The machines that uncloud may use. Use `deploy.placement.constraints`.",
+  "x-driver": "Another way to run tasks on some nodes.",
+  "x-failover": "Clocks of the replacement of lost tasks.",
+  "x-network": "Who may reach the service.",
+  "x-pod": "Containers that share a network.",
+  "x-update": "Blue-green and canary roll-outs. Use `deploy.update_config`.",
 };
 
 export const serviceKeys: SectionRules = {
@@ -209,9 +216,13 @@ export const serviceKeys: SectionRules = {
 };
 
 export const envFileKeys: SectionRules = {
-  path: supported(text, "./other.env", "The file, seen from the manifest. Required."),
+  path: supported(path, "./other.env", "The file, seen from the manifest. Required."),
   required: supported(boolean, "false", "Whether it must exist. Default true."),
-  format: notYet("Another way to read the file."),
+  format: supported(
+    choice(["raw"]),
+    "raw",
+    "`raw` takes values as they stand, with their quotes and dollar signs.",
+  ),
 };
 
 export const portKeys: SectionRules = {
@@ -246,10 +257,50 @@ export const mountKeys: SectionRules = {
   target: supported(text, "/other", "Where it appears in the container. Required."),
   read_only: supported(boolean, "true", "Default false."),
   consistency: noEffect("A hint for desktop machines."),
-  bind: notYet("Options of a bind mount."),
-  volume: notYet("Options of a volume mount."),
-  tmpfs: notYet("Options of a mount in memory."),
+  bind: supported(section("bind"), "{propagation: rslave}", "Options of a bind mount."),
+  volume: supported(section("mount_volume"), "{nocopy: true}", "Options of a volume mount."),
+  tmpfs: supported(section("mount_tmpfs"), "{size: 64m}", "Options of a mount in memory."),
   image: notYet("Options of an image mount."),
+};
+
+export const propagations = [
+  "rprivate",
+  "private",
+  "rshared",
+  "shared",
+  "rslave",
+  "slave",
+] as const;
+
+export const bindKeys: SectionRules = {
+  propagation: supported(
+    choice(propagations),
+    "rslave",
+    "Whether mounts inside are passed on. Default: the engine's.",
+  ),
+  create_host_path: notYet("Creating the directory. It must exist on the nodes.", boolean),
+  selinux: notYet("SELinux labels."),
+  recursive: notYet("Mounts inside."),
+};
+
+export const mountVolumeKeys: SectionRules = {
+  nocopy: supported(
+    boolean,
+    "true",
+    "Leaves a new volume empty, rather than copying what the image has there. Default false.",
+  ),
+  labels: notYet("Labels of the volume."),
+  subpath: notYet("A directory in the volume."),
+};
+
+export const mountTmpfsKeys: SectionRules = {
+  size: supported(bytes(), "64m", "How much it may hold. Default: no bound."),
+  mode: supported(text, "0o1777", "Its permissions, an octal number. Default `1777`."),
+};
+
+export const extendsKeys: SectionRules = {
+  service: supported(text, "base", "The service to take over. Required."),
+  file: supported(path, "./base.yaml", "The manifest that it is in. Default: this one."),
 };
 
 export const ingressKeys: SectionRules = {
@@ -283,6 +334,11 @@ const timingKeys: SectionRules = {
 };
 
 export const healthcheckKeys: SectionRules = {
+  "x-start-interval": supported(
+    duration(1),
+    "2s",
+    "The same as `start_interval`, for files that other tools read too.",
+  ),
   test: supported(
     command,
     '["CMD", "/healthy"]',

@@ -50,6 +50,66 @@ const mountSpec = z.strictObject({
   source: z.string().optional(),
   target: z.string(),
   readOnly: z.boolean(),
+  /** Of a bind mount. */
+  propagation: z.enum(["rprivate", "private", "rshared", "shared", "rslave", "slave"]).optional(),
+  /** Of a volume: what the image has at its place is not copied into it. */
+  noCopy: z.boolean().optional(),
+  /** Of a mount in memory. */
+  sizeBytes: z.number().int().positive().optional(),
+  /** Permissions of a mount in memory, e.g. `0o1777`. */
+  mode: z.number().int().min(0).max(0o7777).optional(),
+});
+
+const blockRate = z.strictObject({ path: z.string(), rate: z.number().int().positive() });
+
+/** What the container engine is told as it stands; absent means the engine's own default. */
+const engineOptions = z.strictObject({
+  domainName: z.string().optional(),
+  dnsServers: z.array(z.string()).optional(),
+  dnsOptions: z.array(z.string()).optional(),
+  dnsSearch: z.array(z.string()).optional(),
+  extraHosts: z.array(z.strictObject({ host: z.string(), address: z.string() })).optional(),
+  groups: z.array(z.string()).optional(),
+  ulimits: z
+    .record(z.string(), z.strictObject({ soft: z.number().int(), hard: z.number().int() }))
+    .optional(),
+  sysctls: stringMap.optional(),
+  devices: z
+    .array(z.strictObject({ source: z.string(), target: z.string(), permissions: z.string() }))
+    .optional(),
+  deviceRules: z.array(z.string()).optional(),
+  privileged: z.boolean().optional(),
+  securityOptions: z.array(z.string()).optional(),
+  shmBytes: z.number().int().positive().optional(),
+  tty: z.boolean().optional(),
+  openStdin: z.boolean().optional(),
+  ipc: z.string().optional(),
+  pid: z.string().optional(),
+  uts: z.string().optional(),
+  userNamespace: z.string().optional(),
+  cgroupNamespace: z.string().optional(),
+  cgroupParent: z.string().optional(),
+  ociRuntime: z.string().optional(),
+  cpuShares: z.number().int().optional(),
+  cpuPeriodMicros: z.number().int().optional(),
+  cpuQuotaMicros: z.number().int().optional(),
+  cpuRealtimePeriodMicros: z.number().int().optional(),
+  cpuRealtimeRuntimeMicros: z.number().int().optional(),
+  cpuSet: z.string().optional(),
+  /** Memory and swap together; -1 means that swap is not limited. */
+  memorySwapBytes: z.number().int().optional(),
+  memorySwappiness: z.number().int().optional(),
+  oomKillDisable: z.boolean().optional(),
+  oomScoreAdjustment: z.number().int().optional(),
+  pidsLimit: z.number().int().optional(),
+  blockWeight: z.number().int().optional(),
+  blockWeights: z.array(z.strictObject({ path: z.string(), weight: z.number().int() })).optional(),
+  blockReadBytes: z.array(blockRate).optional(),
+  blockWriteBytes: z.array(blockRate).optional(),
+  blockReads: z.array(blockRate).optional(),
+  blockWrites: z.array(blockRate).optional(),
+  logging: z.strictObject({ driver: z.string().optional(), options: stringMap }).optional(),
+  storageOptions: stringMap.optional(),
 });
 
 /** What makes a container: when this differs, a new revision rolls out. */
@@ -82,6 +142,8 @@ export const taskTemplateSchema = z.strictObject({
   }),
   stopSignal: z.string().optional(),
   stopGracePeriodMs: z.number().int().nonnegative(),
+  /** Absent when nothing of it is set. */
+  engine: engineOptions.optional(),
 });
 
 const rolloutSpec = z.strictObject({
@@ -123,12 +185,15 @@ export const serviceSpecSchema = z.strictObject({
       z.strictObject({
         /** `node.id`, `node.hostname`, `node.platform.os|arch`, `node.labels.<name>`. */
         key: z.string(),
-        operator: z.enum(["==", "!="]),
+        operator: z.enum(["==", "!=", "in"]),
+        /** With `in`: several values, separated by commas. */
         value: z.string(),
       }),
     ),
     maxReplicasPerNode: z.number().int().positive().optional(),
   }),
+  /** Keys of the service that start with `x-` and mean nothing to Skein, kept for `export`. */
+  extensions: z.record(z.string(), z.json()).optional(),
 });
 
 export type Amounts = z.infer<typeof amounts>;
@@ -138,13 +203,34 @@ export type MountSpec = z.infer<typeof mountSpec>;
 export type TaskTemplate = z.infer<typeof taskTemplateSchema>;
 export type RolloutSpec = z.infer<typeof rolloutSpec>;
 export type IngressRule = z.infer<typeof ingressRuleSpec>;
+export type EngineOptions = z.infer<typeof engineOptions>;
 export type ServiceSpec = z.infer<typeof serviceSpecSchema>;
 
 /** A parsed file: one namespace (the Compose project) and its services. */
 export type Manifest = {
   readonly namespace: string;
   readonly services: readonly ServiceSpec[];
+  /** Not delivered to containers yet. */
+  readonly configs: readonly FileSpec[];
+  readonly secrets: readonly FileSpec[];
+  /** Keys at the top level that start with `x-` and mean nothing to Skein. */
+  readonly extensions: Readonly<Record<string, Json>>;
 };
+
+/** A file for containers: one of the `configs` or `secrets` of a manifest. */
+export type FileSpec = {
+  readonly key: string;
+  /** Its own name in the cluster. */
+  readonly name: string;
+  readonly source:
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "environment"; readonly variable: string }
+    | { readonly kind: "content"; readonly text: string }
+    | { readonly kind: "external" };
+};
+
+/** A value as JSON knows it. */
+export type Json = z.infer<ReturnType<typeof z.json>>;
 
 /** Where something stands in a file. Lines and columns count from 1. */
 export type Position = { readonly file: string; readonly line: number; readonly column: number };

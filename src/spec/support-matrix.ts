@@ -4,10 +4,21 @@ import { keyTable } from "./key-table.ts";
 /** In the order of the page. */
 const chapters: readonly (readonly [SectionName, string])[] = [
   ["top", "Top level"],
+  ["include", "Entries of `include`"],
   ["service", "Services: `services.NAME`"],
+  ["extends", "`extends`"],
   ["env_file", "Entries of `env_file`"],
   ["port", "Entries of `ports`"],
   ["mount", "Entries of `volumes` of a service"],
+  ["bind", "`bind` of a mount"],
+  ["mount_volume", "`volume` of a mount"],
+  ["mount_tmpfs", "`tmpfs` of a mount"],
+  ["device", "Entries of `devices`"],
+  ["ulimit", "Entries of `ulimits`"],
+  ["logging", "`logging`"],
+  ["blkio_config", "`blkio_config`"],
+  ["blkio_weight", "Entries of `blkio_config.weight_device`"],
+  ["blkio_rate", "Rates of `blkio_config`"],
   ["ingress", "Entries of `x-ingress`"],
   ["healthcheck", "`healthcheck`"],
   ["x-healthcheck", "`x-healthcheck`"],
@@ -19,6 +30,8 @@ const chapters: readonly (readonly [SectionName, string])[] = [
   ["reservations", "`deploy.resources.reservations`"],
   ["placement", "`deploy.placement`"],
   ["volume", "Volumes: `volumes.NAME`"],
+  ["config", "Configs: `configs.NAME` (read, but refused until they are delivered)"],
+  ["secret", "Secrets: `secrets.NAME` (read, but refused until they are delivered)"],
 ];
 
 const preface = `# The manifest
@@ -29,9 +42,12 @@ This page is generated from the table by which the parser reads a manifest.
 - **Unknown keys are errors**, with the nearest key that exists.
 - **Keys of the specification that Skein does not act on yet are errors** too: a manifest that is
   accepted is obeyed. \`--allow-ignored\` lists them and goes on without them.
-- Keys that start with \`x-\` are accepted everywhere. Those that this page does not name have no effect.
-- Anchors, aliases and \`<<\` work. The tags \`!reset\` and \`!override\` are not supported.
-- A file is at most 1 MiB, and holds at most 100000 values once its aliases are followed.
+- Keys that start with \`x-\` are accepted everywhere. Those that this page does not name have no effect;
+  those of a service are kept, and \`skein export\` gives them back.
+- Anchors, aliases and \`<<\` work.
+- Files are UTF-8. A file is at most 1 MiB; a project is made of at most 100 files and 1000 services, and
+  holds at most 100000 values once its aliases are followed and its services extended.
+- Editors can check a manifest by the [JSON Schema](manifest.schema.json), made from the same table.
 
 ## Variables
 
@@ -47,13 +63,17 @@ stands for an empty text, with a warning. \`$$\` stands for a dollar sign.
 | \`\${NAME:+other}\` | the other text when the variable is set and not empty |
 | \`\${NAME+other}\` | the other text when the variable is set |
 
-Defaults may hold variables themselves.
+Defaults may hold variables themselves. Variables that the environment does not have are looked up in
+the file \`.env\` beside the first manifest, or in the files that \`--env-file\` names.
 
 ## Several files
 
 Later files override earlier ones. Maps merge and lists append; any other value, \`command\`,
-\`entrypoint\` and \`healthcheck.test\` are replaced. A mount replaces the one of an earlier file at the
-same place.
+\`entrypoint\` and \`healthcheck.test\` are replaced. In a list, a port, mount or device replaces the
+one of an earlier file that stands for the same thing. \`!reset\` before a value takes the key away,
+\`!override\` replaces what would be merged. \`extends\` lays a service over another by the same rules.
+Paths are seen from the directory of the first file, those of an included or extended file from its
+own.
 
 ## Units
 

@@ -13,11 +13,11 @@ import {
 import type { Diagnostics } from "./diagnostics.ts";
 import { interpolate } from "./interpolate.ts";
 import type { Position } from "./service-spec.ts";
-import type { MapEntry, MapTree, ScalarTree, Tree } from "./tree.ts";
+import type { MapEntry, MapTree, MergeTag, ScalarTree, Tree } from "./tree.ts";
 
 export const maxDepth = 50;
 /** Values in a manifest, each alias counted with all that it stands for. */
-const maxValues = 100_000;
+export const maxValues = 100_000;
 /** All texts of a file together, with their variables replaced. */
 const maxInterpolatedLength = 4 * 2 ** 20;
 
@@ -79,7 +79,9 @@ export class TreeBuilder {
     if (isAlias(node)) return this.#follow(node, position);
     const anchor = isScalar(node) || isMap(node) || isSeq(node) ? node.anchor : undefined;
     if (anchor !== undefined) this.#anchors.set(anchor, undefined);
-    const tree = this.#buildValue(node, { ...context, position });
+    const plain = this.#buildValue(node, { ...context, position });
+    const tag = node === null ? undefined : mergeTagOf(node);
+    const tree = tag === undefined ? plain : this.#sized({ ...plain, tag }, [plain]);
     if (anchor !== undefined) this.#anchors.set(anchor, tree);
     return tree;
   }
@@ -169,6 +171,13 @@ export class TreeBuilder {
 
   #scalar(node: Scalar, position: Position, fallback: Position): ScalarTree {
     const { value } = node;
+    if (
+      node.tag === "!override" &&
+      node.type === "PLAIN" &&
+      /^(?:null|~)?$/i.test(node.source ?? "")
+    ) {
+      return nothing(position);
+    }
     if (typeof value === "string") {
       return { kind: "scalar", type: "text", text: this.#interpolate(node, value), position };
     }
@@ -227,10 +236,16 @@ export class TreeBuilder {
   }
 }
 
-const tooManyValues = `this holds more than ${maxValues} values once its aliases are followed`;
+export const tooManyValues = `this holds more than ${maxValues} values once its aliases are followed`;
 
 function nothing(position: Position): ScalarTree {
   return { kind: "scalar", type: "null", text: "", position };
+}
+
+function mergeTagOf(node: Node): MergeTag | undefined {
+  const tag = isScalar(node) || isMap(node) || isSeq(node) ? node.tag : undefined;
+  if (tag === "!reset") return "reset";
+  return tag === "!override" ? "override" : undefined;
 }
 
 function isMergeKey(pair: Pair): boolean {

@@ -1,10 +1,16 @@
-import type { Position } from "./service-spec.ts";
+import type { Json, Position } from "./service-spec.ts";
 
 /**
  * A YAML document without its syntax: aliases and merge keys are followed and variables
  * replaced, and each value still knows where it stands in which file.
  */
-export type Tree = ScalarTree | ListTree | MapTree;
+export type Tree = (ScalarTree | ListTree | MapTree) & { readonly tag?: MergeTag };
+
+/**
+ * What the Compose Specification lets a later file say about an earlier one: `!reset` takes
+ * the key away, `!override` replaces it where it would be merged.
+ */
+export type MergeTag = "reset" | "override";
 
 export type ScalarTree = {
   readonly kind: "scalar";
@@ -67,4 +73,43 @@ export function pairsOf(tree: Tree): MapTree | undefined {
     entries.set(key, { keyPosition: position, value });
   }
   return { kind: "map", entries, position: tree.position };
+}
+
+/** `{host: address}` as the list of `HOST=ADDRESS` that it stands for: a host may have several. */
+export function hostList(tree: Tree): Tree {
+  if (tree.kind !== "map") return tree;
+  const items = [...tree.entries].flatMap(([host, { value }]) =>
+    (value.kind === "list" ? value.items : [value]).map(
+      (address): Tree =>
+        address.kind === "scalar"
+          ? {
+              kind: "scalar",
+              type: "text",
+              text: `${host}=${address.text}`,
+              position: address.position,
+            }
+          : address,
+    ),
+  );
+  return { kind: "list", items, position: tree.position };
+}
+
+/** The value without its places. */
+export function jsonOf(tree: Tree): Json {
+  if (tree.kind === "list") return tree.items.map(jsonOf);
+  if (tree.kind === "map") {
+    return Object.fromEntries([...tree.entries].map(([key, { value }]) => [key, jsonOf(value)]));
+  }
+  switch (tree.type) {
+    case "null":
+      return null;
+    case "boolean":
+      return tree.text.toLowerCase() === "true";
+    case "number": {
+      const value = Number(tree.text);
+      return Number.isFinite(value) ? value : tree.text;
+    }
+    case "text":
+      return tree.text;
+  }
 }

@@ -31,7 +31,9 @@ export function readYaml(
     resolveKnownTags: false,
     logLevel: "error",
   });
-  const problems = [...document.errors, ...document.warnings];
+  const problems = [...document.errors, ...document.warnings].filter(
+    (error) => !mergeTagWarning.test(error.message),
+  );
   for (const error of problems.slice(0, maxSyntaxErrors)) {
     const offset = openQuote(document, error) ?? error.pos[0];
     diagnostics.problem(positionAt(file, lines, offset), ...syntaxMessage(error));
@@ -51,6 +53,9 @@ export function readYaml(
   }
   return undefined;
 }
+
+/** The parser does not know these tags; the builder does. */
+const mergeTagWarning = /^Unresolved tag: !(?:reset|override)$/;
 
 function syntaxMessage(error: YAMLError): readonly [message: string, hint?: string] {
   switch (error.code) {

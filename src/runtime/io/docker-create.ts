@@ -3,6 +3,7 @@ import type { NodeId } from "../../kernel/index.ts";
 import type { MountSpec, TaskTemplate } from "../../spec/index.ts";
 import { containerLabels, mergeContainerLabels } from "../container-labels.ts";
 import type { ContainerRequest } from "../container-runtime.ts";
+import { configOf, hostConfigOf } from "./docker-engine-options.ts";
 
 export type DockerPlacement = {
   readonly nodeId: NodeId;
@@ -27,6 +28,7 @@ export function createOptionsOf(
     ...(user !== undefined && { User: user }),
     ...(hostname !== undefined && { Hostname: hostname }),
     ...(stopSignal !== undefined && { StopSignal: stopSignal }),
+    ...configOf(template.engine),
     Env: Object.entries(template.environment).map(([name, value]) => `${name}=${value}`),
     StopTimeout: Math.ceil(template.stopGracePeriodMs / 1000),
     ExposedPorts: portsOf(template),
@@ -48,6 +50,7 @@ export function createOptionsOf(
       // Skein restarts by itself: only it knows whether this node should still run the task.
       RestartPolicy: { Name: "no" },
       ...amountsOf(template),
+      ...hostConfigOf(template.engine),
     },
   };
 }
@@ -80,6 +83,30 @@ function portBindingsOf({ hostPorts }: TaskTemplate, hostAddress: string) {
   return bindings;
 }
 
-function mountSettingsOf({ kind, source, target, readOnly }: MountSpec): MountSettings {
-  return { Type: kind, Source: source ?? "", Target: target, ReadOnly: readOnly };
+/** The options whose type declaration asks for more than the engine does. */
+type MountOptions = {
+  readonly BindOptions?: { readonly Propagation: string };
+  readonly VolumeOptions?: { readonly NoCopy: boolean };
+  readonly TmpfsOptions?: { readonly SizeBytes?: number; readonly Mode?: number };
+};
+
+function mountSettingsOf(mount: MountSpec): MountSettings {
+  const { kind, source, target, readOnly, propagation, noCopy, sizeBytes, mode } = mount;
+  const options: MountOptions = {
+    ...(propagation !== undefined && { BindOptions: { Propagation: propagation } }),
+    ...(noCopy === true && { VolumeOptions: { NoCopy: true } }),
+    ...((sizeBytes !== undefined || mode !== undefined) && {
+      TmpfsOptions: {
+        ...(sizeBytes !== undefined && { SizeBytes: sizeBytes }),
+        ...(mode !== undefined && { Mode: mode }),
+      },
+    }),
+  };
+  return {
+    Type: kind,
+    Source: source ?? "",
+    Target: target,
+    ReadOnly: readOnly,
+    ...(options as object),
+  };
 }

@@ -38,11 +38,20 @@ export type LogFrame = { readonly stream: LogLine["stream"]; readonly payload: B
 
 /**
  * Takes apart the engine's multiplexed stream: each frame has a header of eight bytes, the
- * first being the stream and the last four the length.
+ * first being the stream and the last four the length. A container with a terminal has no
+ * frames: its log starts with the digits of a timestamp, where a frame would name its stream.
  */
 export async function* readFrames(chunks: AsyncIterable<Buffer>): AsyncGenerator<LogFrame> {
   let pending: Buffer = Buffer.alloc(0);
+  let isTerminal: boolean | undefined;
   for await (const chunk of chunks) {
+    isTerminal ??= (chunk[0] ?? 0) >= 0x20;
+    if (isTerminal) {
+      const { lines, rest } = takeLines(Buffer.concat([pending, chunk]));
+      for (const payload of lines) yield { stream: "stdout", payload };
+      pending = rest;
+      continue;
+    }
     pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
     while (pending.length >= headerBytes) {
       const length = pending.readUInt32BE(4);
@@ -53,6 +62,22 @@ export async function* readFrames(chunks: AsyncIterable<Buffer>): AsyncGenerator
       pending = pending.subarray(headerBytes + length);
     }
   }
+  if (isTerminal && pending.length > 0) yield { stream: "stdout", payload: pending };
+}
+
+/** The lines with their ends; a line without an end stays, unless it is too long to wait for. */
+function takeLines(bytes: Buffer): { readonly lines: readonly Buffer[]; readonly rest: Buffer } {
+  const lines: Buffer[] = [];
+  let start = 0;
+  for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
+    lines.push(bytes.subarray(start, end + 1));
+    start = end + 1;
+  }
+  if (bytes.length - start > maxLineBytes) {
+    lines.push(bytes.subarray(start));
+    start = bytes.length;
+  }
+  return { lines, rest: bytes.subarray(start) };
 }
 
 type Piece = { timeMs: number; text: string };

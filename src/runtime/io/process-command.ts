@@ -35,7 +35,15 @@ export async function resolveImage(image: string): Promise<ProcessImage> {
 }
 
 /** Refuses what would make the program work wrongly; see the runtime for what is not enforced. */
-export function refuseUnsupported({ mounts, user }: TaskTemplate): void {
+export function refuseUnsupported({ mounts, user, engine }: TaskTemplate): void {
+  const [option] = Object.keys(engine ?? {});
+  if (option !== undefined) {
+    const words = option.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+    throw new RuntimeError(
+      "invalid_request",
+      `The process runtime cannot set what only a container engine can (${words}): leave it out, or run a container engine.`,
+    );
+  }
   const mount = mounts[0];
   if (mount !== undefined) {
     throw new RuntimeError(
