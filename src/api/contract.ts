@@ -146,6 +146,14 @@ export const routes = {
     body: undefined,
     response: z.array(tokenViewSchema),
   },
+  revokeToken: {
+    method: "DELETE",
+    path: "/v1/tokens/:id",
+    params: z.object({ id: z.string().max(64) }),
+    query: nothing,
+    body: undefined,
+    response: z.object({ index: z.number() }),
+  },
   backup: {
     method: "GET",
     path: "/v1/backup",

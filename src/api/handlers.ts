@@ -20,6 +20,7 @@ import {
   statusView,
   taskViews,
   timeText,
+  tokenView,
 } from "./views-of-state.ts";
 
 /** What the handlers need of the daemon around them. */
@@ -152,12 +153,10 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     recovery: ({ signal }) => backend.recovery.view({ signal }),
     recover: ({ body, signal }) => backend.recovery.recover(body.lost, { signal }),
     listTokens: async () =>
-      [...backend.facts().state.tokens.values()].map((token) => ({
-        id: token.id,
-        role: token.role,
-        expiresAt: timeText(token.expiresAtMs),
-        usesLeft: token.usesLeft ?? null,
-      })),
+      [...backend.facts().state.tokens.values()].map((token) => tokenView(token, backend.now())),
+    revokeToken: async ({ params, signal }) => ({
+      index: await submit({ kind: "revoke_token", tokenId: params.id }, signal),
+    }),
   };
 }
 

@@ -17,5 +17,6 @@ export type {
   ServiceView,
   StatusView,
   TaskView,
+  TokenView,
 } from "./views.ts";
-export { type Facts, nodeName, timeText } from "./views-of-state.ts";
+export { type Facts, nodeName, timeText, tokenView } from "./views-of-state.ts";

@@ -9,11 +9,12 @@ import {
   sameValue,
   statusOf,
   type Task,
+  type Token,
   tasksOf,
   templateOf,
 } from "../cluster/index.ts";
 import { type NodeId, type ServiceKey, splitServiceKey } from "../kernel/index.ts";
-import type { NodeView, ServiceView, StatusView, TaskView } from "./views.ts";
+import type { NodeView, ServiceView, StatusView, TaskView, TokenView } from "./views.ts";
 
 /** Everything that a view is made from, at one moment. */
 export type Facts = {
@@ -27,6 +28,12 @@ export type Facts = {
   /** Sentences about what a person has to look at. */
   readonly warnings?: readonly string[];
 };
+
+export function tokenView(token: Token, nowMs: number): TokenView {
+  const { id, role, expiresAtMs, usesLeft } = token;
+  const status = expiresAtMs <= nowMs ? "expired" : (usesLeft ?? 1) <= 0 ? "used_up" : "valid";
+  return { id, role, expiresAt: timeText(expiresAtMs), usesLeft: usesLeft ?? null, status };
+}
 
 export function statusView(facts: Facts): StatusView {
   const { state, observations, log, self } = facts;

@@ -144,6 +144,7 @@ export const tokenViewSchema = z.object({
   role: z.enum(["node", "admin"]),
   expiresAt: time,
   usesLeft: z.number().nullable(),
+  status: z.enum(["valid", "expired", "used_up"]).default("valid"),
 });
 
 export const createdTokenSchema = tokenViewSchema.extend({

@@ -1,6 +1,7 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { ApiClient } from "../api/index.ts";
 import { socketTransport, tlsTransport } from "../api/io/http-transport.ts";
+import { messageOf } from "../kernel/index.ts";
 import { decodeToken } from "../network/index.ts";
 import { CliError } from "./cli-error.ts";
 
@@ -19,11 +20,15 @@ export function defaultSocketPaths(environment: NodeJS.ProcessEnv): readonly str
 }
 
 /**
- * The daemon to talk to: `--host` or `SKEIN_HOST` with `SKEIN_TOKEN`, else this machine's
- * own. A host that is a path (or `unix:PATH`) names a socket.
+ * The daemon to talk to: `--host` or `SKEIN_HOST` with `SKEIN_TOKEN` or a file that holds the
+ * token, else this machine's own. A host that is a path (or `unix:PATH`) names a socket.
+ * There is no flag for the token itself: `ps` shows arguments to everybody.
  */
-export function connect(host: string | undefined, environment: NodeJS.ProcessEnv): ApiClient {
-  const wanted = host ?? environment["SKEIN_HOST"];
+export function connect(
+  options: { readonly host?: string; readonly tokenFile?: string },
+  environment: NodeJS.ProcessEnv,
+): ApiClient {
+  const wanted = options.host ?? environment["SKEIN_HOST"];
   if (wanted === undefined || wanted === "") {
     const paths = defaultSocketPaths(environment);
     const path = paths.find((each) => existsSync(each)) ?? paths[0] ?? "";
@@ -32,11 +37,11 @@ export function connect(host: string | undefined, environment: NodeJS.ProcessEnv
   if (wanted.startsWith("/") || wanted.startsWith("unix:")) {
     return new ApiClient(socketTransport(wanted.replace(/^unix:(\/\/)?/, "")));
   }
-  const text = environment["SKEIN_TOKEN"];
+  const text = readToken(options.tokenFile, environment);
   if (text === undefined || text === "") {
     throw new CliError(
       "usage",
-      `To talk to ${wanted}, set SKEIN_TOKEN to a token made on a cluster node with: skein token create --role admin`,
+      `To talk to ${wanted}, set SKEIN_TOKEN to a token (or --token-file to a file that holds it) made on a cluster node with: skein token create --role admin`,
     );
   }
   const token = decodeToken(text);
@@ -48,6 +53,21 @@ export function connect(host: string | undefined, environment: NodeJS.ProcessEnv
       caFingerprint: token.caFingerprint,
     }),
   );
+}
+
+/** What the command line says outranks the environment. */
+function readToken(
+  tokenFile: string | undefined,
+  environment: NodeJS.ProcessEnv,
+): string | undefined {
+  if (tokenFile === undefined && environment["SKEIN_TOKEN"]) return environment["SKEIN_TOKEN"];
+  const file = tokenFile ?? environment["SKEIN_TOKEN_FILE"];
+  if (file === undefined || file === "") return undefined;
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    throw new CliError("usage", `The token file ${file} cannot be read: ${messageOf(error)}`);
+  }
 }
 
 function hostAndPort(text: string): { readonly host: string; readonly port: number } {

@@ -5,7 +5,7 @@ import { backup, restore } from "./commands/backup.ts";
 import { down, remove, scale } from "./commands/change.ts";
 import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
-import { createToken } from "./commands/token.ts";
+import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
 import { up } from "./commands/up.ts";
 import { connect } from "./connection.ts";
 import { exitCode, exitCodeOf } from "./exit-code.ts";
@@ -13,6 +13,7 @@ import type { Session } from "./session.ts";
 
 type Shared = {
   readonly host?: string;
+  readonly tokenFile?: string;
   readonly output: string;
   readonly json?: boolean;
   readonly namespace?: string;
@@ -95,6 +96,16 @@ function addChanging(program: Command): void {
       .option("--uses <N>", "how many machines it may admit"),
     (session, _, options) => createToken(session, options),
   );
+  client(token.command("ls").description("list the tokens, not their secrets"), (session) =>
+    listTokens(session),
+  );
+  client(
+    token
+      .command("revoke")
+      .description("make tokens worthless at once; who has joined with them stays")
+      .argument("<ID...>"),
+    (session, [ids]) => revokeTokens(session, Array.isArray(ids) ? ids : []),
+  );
 }
 
 /** What keeps the agreed state safe. */
@@ -134,7 +145,8 @@ type Action = (
 /** A command that talks to a daemon, with the flags that all of those have. */
 function client(command: Command, action: Action): void {
   command
-    .option("--host <ADDR>", "a node to ask (HOST[:PORT], with SKEIN_TOKEN set) or a socket path")
+    .option("--host <ADDR>", "a node to ask (HOST[:PORT], with a token) or a socket path")
+    .option("--token-file <FILE>", "a file that holds the token for --host; or SKEIN_TOKEN")
     .option("-o, --output <FORM>", "table or json", "table")
     .option("--json", "the same as -o json")
     .option("-n, --namespace <NAME>", "the namespace; the Compose project's name");
@@ -169,7 +181,7 @@ function makeSession(options: Shared, signal: AbortSignal): Session {
     throw new CliError("usage", `"${output}" is no output form. Forms are: table, json`);
   }
   return {
-    client: connect(options.host, process.env),
+    client: connect(options, process.env),
     output,
     environment: process.env,
     workingDirectory: process.cwd(),

@@ -37,6 +37,11 @@ export function bytes(count: number): string {
   return `${unit === 0 ? value : Math.round(value * 10) / 10}${units[unit]}`;
 }
 
+/** How long until then, in the units of {@link age}. */
+export function remaining(until: string, nowMs: number): string {
+  return age(new Date(nowMs).toISOString(), Date.parse(until));
+}
+
 /** How long ago, in the one or two units that matter: `3m`, `2h`, `5d`. */
 export function age(since: string, nowMs: number): string {
   const seconds = Math.max(0, Math.round((nowMs - Date.parse(since)) / 1_000));

@@ -4,7 +4,9 @@ import {
   type ClusterNode,
   type ClusterState,
   maxRemovedNodes,
+  maxTokens,
   type Token,
+  tokenMemoryMs,
 } from "./cluster-state.ts";
 import type { Task } from "./task.ts";
 
@@ -46,12 +48,12 @@ export function admitNode(state: ClusterState, command: CommandOf<"admit_node">)
       : accepted({ ...state, nodes });
   }
   const token = state.tokens.get(tokenId);
-  const refusal = refusalOf(token, nowMs);
+  // A machine that repeats its join, its first answer having been lost, takes no second use.
+  const isRepeated = known !== undefined;
+  const refusal = refusalOf(token, nowMs, { isRepeated });
   if (token === undefined || refusal !== undefined) {
     return rejected(state, "token_invalid", refusal ?? "The join token is not known.");
   }
-  // A machine that repeats its join, its first answer having been lost, takes no second use.
-  const isRepeated = known !== undefined;
   const tokens = isRepeated ? state.tokens : withEntry(state.tokens, token.id, used(token));
   const removedNodes = new Set(state.removedNodes);
   removedNodes.delete(node.id);
@@ -63,13 +65,17 @@ function used(token: Token): Token {
 }
 
 /** Why a token admits no machine now; undefined when it does. */
-export function refusalOf(token: Token | undefined, nowMs: number): string | undefined {
+export function refusalOf(
+  token: Token | undefined,
+  nowMs: number,
+  { isRepeated }: { readonly isRepeated: boolean },
+): string | undefined {
   const remedy = "Make a new one with: skein token create";
   if (token === undefined)
     return `The join token is not known to this cluster, or was revoked. ${remedy}`;
   if (token.role !== "node") return `This token is for clients, not for machines. ${remedy}`;
   if (token.expiresAtMs <= nowMs) return `The join token has expired. ${remedy}`;
-  if (token.usesLeft !== undefined && token.usesLeft <= 0) {
+  if (!isRepeated && token.usesLeft !== undefined && token.usesLeft <= 0) {
     return `The join token has been used up. ${remedy}`;
   }
   return undefined;
@@ -109,8 +115,26 @@ function withoutNodes(state: ClusterState, gone: readonly NodeId[]): ClusterStat
   return { ...state, nodes, tasks, removedNodes };
 }
 
+/** Tokens that ended long ago make room: nobody has to be told any more why they are refused. */
+export function putToken(state: ClusterState, { token }: CommandOf<"put_token">): Applied {
+  const longAgoMs = token.createdAtMs - tokenMemoryMs;
+  const tokens = new Map(
+    [...state.tokens].filter(([id, each]) => each.expiresAtMs > longAgoMs || id === token.id),
+  );
+  if (tokens.size >= maxTokens && !tokens.has(token.id)) {
+    return rejected(
+      state,
+      "conflict",
+      `There are ${tokens.size} tokens already, the most there may be. Revoke some: skein token ls, skein token revoke`,
+    );
+  }
+  return accepted({ ...state, tokens: tokens.set(token.id, token) });
+}
+
 export function revokeToken(state: ClusterState, { tokenId }: CommandOf<"revoke_token">): Applied {
-  if (!state.tokens.has(tokenId)) return rejected(state, "not_found", `No token ${tokenId}.`);
+  if (!state.tokens.has(tokenId)) {
+    return rejected(state, "not_found", `There is no token ${tokenId}. See: skein token ls`);
+  }
   const tokens = new Map(state.tokens);
   tokens.delete(tokenId);
   return accepted({ ...state, tokens });

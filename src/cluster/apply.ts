@@ -1,8 +1,9 @@
 import { assertNever } from "../kernel/index.ts";
-import { type Applied, accepted, rejected, withEntry } from "./applied.ts";
+import { type Applied, rejected } from "./applied.ts";
 import {
   admitNode,
   bootstrap,
+  putToken,
   recover,
   removeNode,
   revokeToken,
@@ -32,10 +33,7 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
     case "recover":
       return recover(state, command);
     case "put_token":
-      return accepted({
-        ...state,
-        tokens: withEntry(state.tokens, command.token.id, command.token),
-      });
+      return putToken(state, command);
     case "revoke_token":
       return revokeToken(state, command);
     case "put_services":

@@ -69,6 +69,10 @@ export const emptyClusterState: ClusterState = {
 /** More removed nodes than this are forgotten, the oldest first. */
 export const maxRemovedNodes = 1_000;
 
+export const maxTokens = 1_000;
+/** How long a token that has expired is kept, so that its holder is told so. */
+export const tokenMemoryMs = 7 * 86_400_000;
+
 export function keyOf(spec: ServiceSpec): ServiceKey {
   return serviceKey(spec.namespace, spec.name);
 }

@@ -24,7 +24,7 @@ export function admitter(options: {
   return async ({ nodeId, name, address, labels, tokenId, secret }, { signal }) => {
     const nowMs = clock.now();
     const secretHash = hashSecret(secret);
-    const refusal = joinRefusal(state.get(), { tokenId, secretHash }, nowMs);
+    const refusal = joinRefusal(state.get(), { nodeId, tokenId, secretHash }, nowMs);
     if (refusal !== undefined) throw new CodedError("token_invalid", refusal);
     const node = {
       id: nodeId,

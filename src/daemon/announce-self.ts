@@ -25,6 +25,8 @@ type AnnounceOptions = {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly print: (text: string) => void;
+  /** Whether only a person reads what is printed: a service's output is kept in a journal. */
+  readonly isTerminal: boolean;
   readonly signal: AbortSignal;
 };
 
@@ -92,7 +94,12 @@ async function untilDone(
 
 class RefusedError extends Error {}
 
-async function printJoinCommand({ createToken, print, signal }: AnnounceOptions): Promise<void> {
+async function printJoinCommand(options: AnnounceOptions): Promise<void> {
+  const { createToken, print, isTerminal, signal } = options;
+  if (!isTerminal) {
+    print("A new cluster. To join another machine, make a token with: skein token create\n");
+    return;
+  }
   const token = await createToken({ role: "node", ttlMs: firstTokenTtlMs }, { signal });
   print(
     `A new cluster. Join another machine with:\n\n  ${token.joinCommand}\n\nThe token is valid for 24 hours; make others with: skein token create\n`,

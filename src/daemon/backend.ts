@@ -1,7 +1,13 @@
 import type { ApiBackend, Facts } from "../api/index.ts";
-import { timeText } from "../api/index.ts";
-import type { ClusterState, Command, Observations, Outcome } from "../cluster/index.ts";
-import type { Clock, NodeId, ReadableCell, ServiceKey } from "../kernel/index.ts";
+import { tokenView } from "../api/index.ts";
+import type { ClusterState, Command, Observations, Outcome, Token } from "../cluster/index.ts";
+import {
+  type Clock,
+  CodedError,
+  type NodeId,
+  type ReadableCell,
+  type ServiceKey,
+} from "../kernel/index.ts";
 import { encodeToken } from "../network/index.ts";
 import type { RaftStatus } from "../raft/index.ts";
 import type { Explanations } from "../scheduler/index.ts";
@@ -63,7 +69,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
       const { id, secret } = newSecret();
       const nowMs = clock.now();
       const expiresAtMs = nowMs + ttlMs;
-      const token = {
+      const token: Token = {
         id,
         role,
         secretHash: hashSecret(secret),
@@ -72,16 +78,14 @@ export function makeBackend(options: BackendOptions): ApiBackend {
         createdAtMs: nowMs,
       };
       const outcome = await submit({ kind: "put_token", token }, { signal });
-      if (outcome.kind === "rejected") throw new Error(outcome.message);
+      if (outcome.kind === "rejected") throw new CodedError(outcome.code, outcome.message);
       const text = encodeToken({ ...options.pins, role, tokenId: id, secret, expiresAtMs });
       const address = state.get().nodes.get(options.self)?.address ?? "ADDRESS:7946";
       return {
-        id,
-        role,
-        expiresAt: timeText(expiresAtMs),
-        usesLeft: uses ?? null,
+        ...tokenView(token, nowMs),
         token: text,
-        joinCommand: role === "node" ? `skein daemon --join ${address} --token ${text}` : "",
+        // By the environment: what stands in an argument list can be read by everybody in `ps`.
+        joinCommand: role === "node" ? `SKEIN_TOKEN=${text} skein daemon --join ${address}` : "",
       };
     },
   };

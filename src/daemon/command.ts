@@ -12,7 +12,10 @@ export function addDaemonCommand(program: Command, version: string): void {
     .option("--listen <ADDR:PORT>", "the one port between machines (default: 0.0.0.0:7946)")
     .option("--advertise <ADDR:PORT>", "where others reach this machine, when behind NAT")
     .option("--join <ADDR,…>", "members to join through")
-    .option("--token <TOKEN>", "the join token; or SKEIN_TOKEN, or --token-file")
+    .option(
+      "--token <TOKEN>",
+      "the join token; `ps` shows it, so better: SKEIN_TOKEN or --token-file",
+    )
     .option("--token-file <FILE>", "a file that holds the join token")
     .option("--http-port <PORT>", "where host names are served (default: 80)")
     .option("--runtime <KIND>", "docker, process or auto (default: auto)")

@@ -37,6 +37,7 @@ export async function runDaemon(settings: Settings, version: string): Promise<nu
       logger,
       onFatal: fatal.reject,
       print: (text) => process.stdout.write(text),
+      isTerminal: process.stdout.isTTY === true,
       signal: stopping.signal,
     });
     hasStarted = true;

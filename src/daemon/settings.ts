@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { CodedError } from "../kernel/index.ts";
+import { CodedError, messageOf } from "../kernel/index.ts";
 
 /** A setting that cannot be used; the message names it and the remedy. */
 export class SettingsError extends CodedError<"usage"> {}
@@ -99,7 +99,13 @@ function readToken(
   readFile: (path: string) => string,
 ): string | undefined {
   const file = flags.tokenFile ?? environment["SKEIN_TOKEN_FILE"];
-  if (flags.token === undefined && file !== undefined) return readFile(file).trim();
+  if (flags.token === undefined && file !== undefined) {
+    try {
+      return readFile(file).trim();
+    } catch (error) {
+      throw new SettingsError("usage", `--token-file: ${messageOf(error)}`, { cause: error });
+    }
+  }
   return flags.token ?? environment["SKEIN_TOKEN"];
 }
 

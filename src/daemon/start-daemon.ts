@@ -52,6 +52,8 @@ export type DaemonOptions = {
   /** Something broke that only a restart from disk can mend. */
   readonly onFatal: (error: unknown) => void;
   readonly print: (text: string) => void;
+  /** Whether `print` goes to a terminal, where a secret may be shown. */
+  readonly isTerminal: boolean;
   readonly signal: AbortSignal;
 };
 

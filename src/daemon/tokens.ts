@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import type { ClusterState, Token } from "../cluster/index.ts";
-import { refusalOf } from "../cluster/index.ts";
+import { type ClusterState, refusalOf, type Token } from "../cluster/index.ts";
+import type { NodeId } from "../kernel/index.ts";
 
 /** What the agreed state keeps of a secret. */
 export function hashSecret(secret: string): string {
@@ -21,11 +21,15 @@ function isSecretOf(token: Token, secretHash: string): boolean {
 /** Why a machine with this token is refused; undefined when it may join. */
 export function joinRefusal(
   state: ClusterState,
-  { tokenId, secretHash }: { readonly tokenId: string; readonly secretHash: string },
+  {
+    nodeId,
+    tokenId,
+    secretHash,
+  }: { readonly nodeId: NodeId; readonly tokenId: string; readonly secretHash: string },
   nowMs: number,
 ): string | undefined {
   const token = state.tokens.get(tokenId);
-  const refusal = refusalOf(token, nowMs);
+  const refusal = refusalOf(token, nowMs, { isRepeated: state.nodes.has(nodeId) });
   if (refusal !== undefined || token === undefined) return refusal;
   if (isSecretOf(token, secretHash)) return undefined;
   return "The join token's secret is wrong. Make a new token with: skein token create";

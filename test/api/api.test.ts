@@ -158,6 +158,29 @@ t.test("a port that a node needs for itself is refused, with the way out", async
   t.equal(state.get().services.size, 1);
 });
 
+t.test("tokens are listed without their secrets, and revoked", async (t) => {
+  const { client, state } = await startApi(t);
+  const token = { role: "node", secretHash: "0".repeat(64), createdAtMs: 0 } as const;
+  const tokens = [
+    { ...token, id: "aa", expiresAtMs: 2_000 },
+    { ...token, id: "bb", expiresAtMs: 2_000, usesLeft: 0 },
+    { ...token, id: "cc", expiresAtMs: 500 },
+  ];
+  state.set({ ...state.get(), tokens: new Map(tokens.map((each) => [each.id, each])) });
+  const listed = await client.call("listTokens", { signal });
+  t.match(listed, [
+    { id: "aa", status: "valid", usesLeft: null },
+    { id: "bb", status: "used_up", usesLeft: 0 },
+    { id: "cc", status: "expired" },
+  ]);
+  t.notMatch(JSON.stringify(listed), /0{64}/);
+  await client.call("revokeToken", { params: { id: "aa" }, signal });
+  t.notOk(state.get().tokens.has("aa"));
+  await t.rejects(client.call("revokeToken", { params: { id: "aa" }, signal }), {
+    code: "not_found",
+  });
+});
+
 t.test("without the token nothing is told", async (t) => {
   const { client, socketPath } = await startApi(t, { bearer: "id.secret" });
   await t.rejects(client.call("status", { signal }), { code: "unauthorized" });

@@ -167,6 +167,36 @@ t.test("nodes and tokens", async (t) => {
   t.test("a token admits as many machines as it says; a repeated join takes no use", async (t) => {
     const joined = applyAll([join("n2"), join("n2")], base);
     t.ok(joined.nodes.has(nodeId("n2")));
+    t.match(outcome(base, join("n2")), { kind: "accepted" });
+    t.match(outcome(joined, join("n2")), { kind: "accepted" }, "its first answer was lost");
     t.match(outcome(joined, join("n3")), { code: "token_invalid", message: /used up/ });
+  });
+
+  t.test("a revoked token admits nobody, and who joined with it stays", async (t) => {
+    const revoke: Command = { kind: "revoke_token", tokenId: "k1" };
+    const revoked = applyAll([join("n2"), revoke], base);
+    t.ok(revoked.nodes.has(nodeId("n2")));
+    t.match(outcome(revoked, join("n3")), { code: "token_invalid", message: /revoked/ });
+    t.match(outcome(revoked, revoke), { code: "not_found", message: /token ls/ });
+  });
+
+  t.test("tokens that ended long ago make room for others", async (t) => {
+    const at = (createdAtMs: number): Command => ({
+      kind: "put_token",
+      token: { ...token, id: "k2", createdAtMs, expiresAtMs: createdAtMs + 1 },
+    });
+    t.ok(applyAll([at(86_400_000)], base).tokens.has("k1"), "its holder is still told why");
+    t.notOk(applyAll([at(30 * 86_400_000)], base).tokens.has("k1"));
+    const full = applyAll(
+      Array.from({ length: 1_000 }, (_, i) => ({
+        kind: "put_token" as const,
+        token: { ...token, id: `t${i}` },
+      })),
+      clusterOf("n1"),
+    );
+    t.match(outcome(full, at(1)), { code: "conflict", message: /1000 tokens/ });
+    t.match(outcome(full, { kind: "put_token", token: { ...token, id: "t5" } }), {
+      kind: "accepted",
+    });
   });
 });

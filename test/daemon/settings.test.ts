@@ -19,6 +19,13 @@ t.test("addresses get the default port, also IPv6 ones", async (t) => {
 t.test("a token may come from a file, so that it shows in no argument list", async (t) => {
   t.equal(read({ tokenFile: "/token" }).token, "token from /token");
   t.equal(read({}, { SKEIN_TOKEN: "abc" }).token, "abc");
+  const unreadable = () => {
+    throw new Error("no such file");
+  };
+  t.throws(() => readSettings({ name: "n1", tokenFile: "/none" }, {}, unreadable), {
+    code: "usage",
+    message: /--token-file: no such file/,
+  });
 });
 
 const wrong: readonly { readonly flags: DaemonFlags; readonly message: RegExp }[] = [
