@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "../run.ts";
 
-const skein = join(root, "bin", "skein");
+export const skein = join(root, "bin", "skein");
 
 type Result = { readonly status: number; readonly stdout: string; readonly stderr: string };
 
@@ -92,6 +92,13 @@ export class DemoNode {
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill(signal);
     await ended;
+  }
+
+  /** Resolves with the exit status of the daemon that runs. */
+  async ended(): Promise<number | null> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null) return child?.exitCode ?? null;
+    return await new Promise((resolve) => child.once("exit", resolve));
   }
 
   /** Ends the daemon if it runs, and its proxy, which would outlive a daemon that was killed. */

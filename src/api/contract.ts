@@ -41,6 +41,15 @@ export const routes = {
     body: undefined,
     response: z.array(nodeViewSchema),
   },
+  removeNode: {
+    method: "DELETE",
+    path: "/v1/nodes/:node",
+    /** A node's name or its whole id. */
+    params: z.object({ node: z.string() }),
+    query: z.object({ force: z.enum(["true", "false"]).default("false") }),
+    body: undefined,
+    response: z.object({ index: z.number(), name: z.string() }),
+  },
   listServices: {
     method: "GET",
     path: "/v1/services",

@@ -11,6 +11,7 @@ import { describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
 import { ownPortConflict } from "./own-ports.ts";
 import { ApiError, isProblemCode } from "./problem.ts";
+import { removableNode } from "./removable-node.ts";
 import type { Change, CreatedToken, LogEntry, RecoveryView } from "./views.ts";
 import {
   type Facts,
@@ -74,6 +75,16 @@ export function makeHandlers(backend: ApiBackend): Handlers {
   return {
     status: async () => statusView(backend.facts()),
     listNodes: async () => nodeViews(backend.facts()),
+    removeNode: async ({ params, query, signal }) => {
+      const isForced = query.force === "true";
+      const node = removableNode(backend.facts(), params.node, { isForced });
+      const { id, name } = node;
+      const index = await submit(
+        { kind: "remove_node", nodeId: id, onlyIfUnused: !isForced },
+        signal,
+      );
+      return { index, name };
+    },
     listServices: async ({ query }) => serviceViews(backend.facts(), query.namespace),
     getService: async ({ params }) => {
       const key = serviceKey(params.namespace, params.name);

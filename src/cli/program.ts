@@ -2,7 +2,7 @@ import { Command, CommanderError } from "commander";
 import { codeOf, messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
 import { backup, restore } from "./commands/backup.ts";
-import { down, remove, scale } from "./commands/change.ts";
+import { down, remove, removeNodes, scale } from "./commands/change.ts";
 import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
@@ -40,6 +40,14 @@ function addSeeing(program: Command): void {
   client(program.command("status").description("how the cluster is"), (session) => status(session));
   const node = program.command("node").description("machines of the cluster").exitOverride();
   client(node.command("ls").description("list the machines"), (session) => listNodes(session));
+  client(
+    node
+      .command("rm")
+      .description("remove machines for good; they can return only with a new token")
+      .argument("<NODE...>")
+      .option("--force", "also one that is gone, or still has tasks: they start elsewhere"),
+    (session, [names], options) => removeNodes(session, Array.isArray(names) ? names : [], options),
+  );
   client(program.command("ls").description("list services"), (session) => listServices(session));
   client(
     program.command("ps").description("list tasks").argument("[SERVICE]"),

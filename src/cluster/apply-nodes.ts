@@ -29,7 +29,7 @@ export function admitNode(state: ClusterState, command: CommandOf<"admit_node">)
     return rejected(
       state,
       "name_taken",
-      `Another node is named "${node.name}" already. Start this daemon with --name and another name.`,
+      `Another node is named "${node.name}" already. If it is this machine from before it was set up anew, remove that one on a member: skein node rm --force ${node.name}. Else start this daemon with --name and another name.`,
     );
   }
   const known = state.nodes.get(node.id);
@@ -91,8 +91,16 @@ export function setEligibility(
   return accepted({ ...state, nodes: withEntry(state.nodes, node.id, changed) });
 }
 
-export function removeNode(state: ClusterState, { nodeId }: CommandOf<"remove_node">): Applied {
-  if (!state.nodes.has(nodeId)) return rejected(state, "not_found", `No node ${nodeId}.`);
+export function removeNode(state: ClusterState, command: CommandOf<"remove_node">): Applied {
+  const { nodeId, onlyIfUnused = false } = command;
+  const node = state.nodes.get(nodeId);
+  if (node === undefined) return rejected(state, "not_found", `No node ${nodeId}.`);
+  const isUsed = [...state.tasks.values()].some(
+    (task) => task.nodeId === nodeId && task.desired === "running",
+  );
+  if (onlyIfUnused && isUsed) {
+    return rejected(state, "conflict", `Node ${node.name} has got tasks. Try again.`);
+  }
   return accepted(withoutNodes(state, [nodeId]));
 }
 

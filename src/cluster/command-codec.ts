@@ -60,7 +60,11 @@ const commandSchema = z.discriminatedUnion("kind", [
     nodeId: nodeIdSchema,
     eligibility: z.enum(["active", "drain"]),
   }),
-  z.object({ kind: z.literal("remove_node"), nodeId: nodeIdSchema }),
+  z.object({
+    kind: z.literal("remove_node"),
+    nodeId: nodeIdSchema,
+    onlyIfUnused: z.boolean().optional(),
+  }),
   z.object({ kind: z.literal("recover"), lost: z.array(nodeIdSchema).max(10_000) }),
   z.object({ kind: z.literal("put_token"), token: tokenSchema }),
   z.object({ kind: z.literal("revoke_token"), tokenId: z.string() }),

@@ -22,7 +22,12 @@ export type Command =
       readonly nodeId: NodeId;
       readonly eligibility: "active" | "drain";
     }
-  | { readonly kind: "remove_node"; readonly nodeId: NodeId }
+  | {
+      readonly kind: "remove_node";
+      readonly nodeId: NodeId;
+      /** Rejected while a task should run there. Absent: its tasks end with its membership. */
+      readonly onlyIfUnused?: boolean;
+    }
   /** The quorum was lost for good: these nodes are no members any more, whatever they know. */
   | { readonly kind: "recover"; readonly lost: readonly NodeId[] }
   | { readonly kind: "put_token"; readonly token: Token }

@@ -1,6 +1,13 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Logger, messageOf } from "../kernel/index.ts";
+import type { ClusterState } from "../cluster/index.ts";
+import {
+  type Clock,
+  type Logger,
+  messageOf,
+  type NodeId,
+  type ReadableCell,
+} from "../kernel/index.ts";
 import { NetworkError } from "../network/index.ts";
 import type { ContainerRuntime } from "../runtime/index.ts";
 
@@ -24,6 +31,34 @@ export function refuseRemoved(dataDirectory: string): void {
 
 export function markRemoved(dataDirectory: string, by: string): void {
   writeFileSync(join(dataDirectory, markerName), by, { mode: 0o600 });
+}
+
+/** For the answer to whoever had it removed, and for the others to hear that it is agreed. */
+const farewellMs = 500;
+
+/** Calls `act` soon after this node has seen its own removal in the log. Returns the undo. */
+export function onOwnRemoval(options: {
+  readonly self: NodeId;
+  readonly state: ReadableCell<ClusterState>;
+  readonly act: () => void;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}): () => void {
+  const { self, state, act, clock, signal } = options;
+  const isGone = () => state.get().removedNodes.has(self) && !state.get().nodes.has(self);
+  let isWaiting = false;
+  const look = () => {
+    if (isWaiting || !isGone()) return;
+    isWaiting = true;
+    const decide = () => {
+      isWaiting = false;
+      // A log that is read from its beginning may tell of an earlier membership.
+      if (isGone()) act();
+    };
+    clock.sleep(farewellMs, { signal }).then(decide, () => undefined);
+  };
+  look();
+  return state.subscribe(look);
 }
 
 /** The cluster runs these tasks elsewhere by now, and nobody would ever stop them here. */

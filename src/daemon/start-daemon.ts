@@ -36,7 +36,13 @@ import { noteLogHeld, refuseLostLog } from "./log-presence.ts";
 import { observe } from "./observe.ts";
 import { type Paths, pathsOf } from "./paths.ts";
 import { Recovery } from "./recovery.ts";
-import { markRemoved, refuseRemoved, removeContainers, removedError } from "./removal.ts";
+import {
+  markRemoved,
+  onOwnRemoval,
+  refuseRemoved,
+  removeContainers,
+  removedError,
+} from "./removal.ts";
 import { startReportLoop } from "./report-loop.ts";
 import { startRouteLoop } from "./route-loop.ts";
 import type { Settings } from "./settings.ts";
@@ -70,8 +76,8 @@ type Base = DaemonOptions & {
   readonly entered: Entered;
   readonly credentials: Credentials;
   readonly store: ClusterStore;
-  /** Set once a member has said that this node was removed from the cluster: the member's id. */
-  readonly removedBy: Cell<NodeId | undefined>;
+  /** Set once it is known that this node was removed from the cluster: who says so. */
+  readonly removedBy: Cell<string | undefined>;
 };
 
 /**
@@ -256,14 +262,14 @@ async function enter(options: DaemonOptions): Promise<Base> {
   const { credentials } = entered;
   logger.info({ clusterId: credentials.clusterId, how: entered.kind }, "cluster entered");
   const store = new ClusterStore();
-  const removedBy = new Cell<NodeId | undefined>(undefined);
+  const removedBy = new Cell<string | undefined>(undefined);
   const self = identity.nodeId;
   return { ...options, paths, identity, self, entered, credentials, store, removedBy };
 }
 
 /** The cluster goes on without this node: it clears up after itself and ends. */
 function endWhenRemoved(
-  { removedBy, settings, store, logger, onFatal }: Base,
+  { removedBy, self, settings, store, logger, onFatal, signal }: Base,
   parts: {
     readonly proxy: ProxyClient;
     readonly runtime: ContainerRuntime;
@@ -281,12 +287,21 @@ function endWhenRemoved(
   const end = () => {
     const by = removedBy.get();
     if (by === undefined) return;
-    const name = store.state.get().nodes.get(by)?.name ?? by;
+    const name = store.state.get().nodes.get(nodeId(by))?.name ?? by;
     markRemoved(dataDirectory, name);
     onFatal(removedError(dataDirectory, name));
   };
   starting.defer(removedBy.subscribe(end));
   end();
+  starting.defer(
+    onOwnRemoval({
+      self,
+      state: store.state,
+      act: () => removedBy.set("its own copy of what was agreed"),
+      clock,
+      signal,
+    }),
+  );
 }
 
 async function startNetwork({

@@ -140,7 +140,7 @@ function candidates(options: VoterLoopOptions): readonly VoterCandidate[] {
       nodeId: node.id,
       isHealthy: node.id === self || isAlive,
       isReady: node.id === self || (isCaughtUp && own?.isActive === true && isAlive),
-      isEligible: true,
+      isEligible: node.eligibility !== "drain",
       isFailed,
       isNear: lastIndex - saidIndex <= maxLagEntries,
       ...(zone === undefined ? {} : { zone }),

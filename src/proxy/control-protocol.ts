@@ -62,6 +62,7 @@ const tableSchema = z.object({
   hostRoutes: z.array(z.object({ host: text, path: text, backend: backendSchema })).readonly(),
   local: z.array(z.object({ taskId: task, target: port, address: text, port })).readonly(),
   silentNodes: z.array(z.object({ nodeId: node, isLost: z.boolean() })).readonly(),
+  removedNodes: z.array(node).readonly().optional(),
 }) satisfies z.ZodType<RouteTable>;
 
 export const controlRequestSchema = z.discriminatedUnion("kind", [

@@ -1,4 +1,4 @@
-import type { NodeId } from "../kernel/index.ts";
+import { type NodeId, nodeId } from "../kernel/index.ts";
 
 /** The parts of a TLS peer certificate that can name a node, as `node:tls` gives them. */
 export type NamedCertificate = {
@@ -9,6 +9,16 @@ export type NamedCertificate = {
 /** The alternative name that the cluster's CA writes into a node's certificate. */
 export function nodeUri(node: NodeId): string {
   return `skein://node/${node}`;
+}
+
+/** Every node that a certificate of the cluster's CA could stand for. */
+export function nodesNamed(certificate: NamedCertificate): readonly NodeId[] {
+  const { subject, subjectaltname = "" } = certificate;
+  const uris = [...subjectaltname.matchAll(/skein:\/\/node\/(\w+)/g)].map(([, id]) => id);
+  return [subject?.CN ?? [], uris]
+    .flat()
+    .filter((name) => name !== undefined)
+    .map(nodeId);
 }
 
 /**

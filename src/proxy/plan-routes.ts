@@ -53,6 +53,9 @@ export function planRoutes(facts: RoutingFacts): RoutePlan {
     ),
     local: localEndpoints(facts),
     silentNodes: silentNodes(facts),
+    ...(facts.state.removedNodes.size === 0
+      ? {}
+      : { removedNodes: [...facts.state.removedNodes].sort(compareText) }),
   };
 }
 

@@ -58,6 +58,8 @@ export type RouteTable = {
    * repeated; connections to a lost one are closed, for no packet will ever do it.
    */
   readonly silentNodes: readonly { readonly nodeId: NodeId; readonly isLost: boolean }[];
+  /** Nodes that were removed: their certificates open no tunnel any more, nor keep one open. */
+  readonly removedNodes?: readonly NodeId[] | undefined;
 };
 
 /** A table before the proxy's client has numbered it. */

@@ -180,6 +180,36 @@ t.test("nodes and tokens", async (t) => {
     t.match(outcome(revoked, revoke), { code: "not_found", message: /token ls/ });
   });
 
+  t.test("a removed node takes its tasks with it, and is remembered", async (t) => {
+    const used = applyAll(
+      [put({}), tasksCommand({ create: [task({ nodeId: nodeId("n2") })] })],
+      clusterOf("n1", "n2"),
+    );
+    const remove: Command = { kind: "remove_node", nodeId: nodeId("n2") };
+    t.match(outcome(used, { ...remove, onlyIfUnused: true }), {
+      code: "conflict",
+      message: /n2 has got tasks/,
+    });
+    const removed = applyAll([remove], used);
+    t.notOk(removed.nodes.has(nodeId("n2")));
+    t.equal(removed.tasks.size, 0);
+    t.ok(removed.removedNodes.has(nodeId("n2")));
+    const unused: Command = { ...remove, onlyIfUnused: true };
+    t.match(outcome(clusterOf("n1", "n2"), unused), { kind: "accepted" });
+    const again = { kind: "admit_node", node: clusterNode("n2"), nowMs: 5 } as const;
+    t.match(outcome(removed, again), { code: "not_found" }, "not by itself");
+    const token = { id: "k", role: "node", secretHash: "0".repeat(64), createdAtMs: 0 } as const;
+    const back = applyAll(
+      [
+        { kind: "put_token", token: { ...token, expiresAtMs: 10 } },
+        { ...again, tokenId: "k" },
+      ],
+      removed,
+    );
+    t.ok(back.nodes.has(nodeId("n2")));
+    t.notOk(back.removedNodes.has(nodeId("n2")));
+  });
+
   t.test("tokens that ended long ago make room for others", async (t) => {
     const at = (createdAtMs: number): Command => ({
       kind: "put_token",

@@ -304,10 +304,13 @@ t.test("a removed node's certificate counts for nothing", async (t) => {
     await whenCell(network.connected, (peers) => peers.size === 1, { signal: soon() });
   }
   seed.network.handle("/t/1", async (_, body) => body);
+  const removedAt = performance.now();
   seed.removed.set(new Set([other.network.self]));
   seed.members.set(new Set());
   await whenCell(seed.network.connected, (peers) => peers.size === 0, { signal: soon() });
   await whenCell(other.network.connected, (peers) => peers.size === 0, { signal: soon() });
+  const afterMs = performance.now() - removedAt;
+  t.ok(afterMs < 2_000, `both see the connection closed after ${Math.round(afterMs)} ms`);
   await t.rejects(
     other.network.request(seed.network.self, "/t/1", new Uint8Array(), { signal: soon() }),
     { code: "not_admitted", message: /was removed from the cluster/ },

@@ -190,6 +190,39 @@ t.test(
   },
 );
 
+t.test("a removed node's tunnels are closed, and it opens no others", async (t) => {
+  const near = await startRig(t, "n1");
+  const far = await startRig(t, "n2");
+  const replica = await startTcpServer(t, (socket) => socket.write("hello"));
+  const local = [lend("a", replica)];
+  await far.route({ local, removedNodes: [nodeId("n3")] });
+  const port = await freePort();
+  const endpoints = [remote("a", "n2", far.configuration.edgePort)];
+  await near.route({ publishedPorts: [published(port, endpoints, "tcp")] });
+  const open = async () => {
+    const socket = connect({ port, host: "127.0.0.1" });
+    t.teardown(() => socket.destroy());
+    socket.on("error", () => undefined);
+    let received = "";
+    socket.on("data", (chunk: Buffer) => {
+      received += chunk.toString();
+    });
+    let isClosed = false;
+    socket.on("close", () => {
+      isClosed = true;
+    });
+    await until(() => received === "hello" || isClosed, "it is served or closed");
+    return { isClosed: () => isClosed, received };
+  };
+  const before = await open();
+  t.equal(before.received, "hello", "another node's removal is nothing to it");
+  await far.route({ local, removedNodes: [nodeId("n3"), nodeId("n1")] });
+  await until(before.isClosed, "what was open is closed");
+  t.equal((await open()).received, "");
+  await far.route({ local, removedNodes: [nodeId("n3")] });
+  t.equal((await open()).received, "hello", "it was let in again with a new token");
+});
+
 t.test("the one port tells libp2p, the API and strangers apart", async (t) => {
   const libp2p = await startTcpServer(t, (socket) => socket.pipe(socket));
   const apiSocketPath = join(shortDirectory(t), "api.sock");
@@ -231,15 +264,52 @@ t.test("without a daemon its connections are refused at once, and traffic goes o
 t.test("connections that show nothing are bounded", async (t) => {
   const rig = await startRig(t, "n1");
   const { edgePort } = rig.configuration;
-  const sockets = Array.from({ length: 512 }, () => connect(edgePort, "127.0.0.1"));
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy();
+  const from = (localAddress: string) => {
+    const socket = connect({ port: edgePort, host: "127.0.0.1", localAddress });
+    t.teardown(() => socket.destroy());
+    socket.on("error", () => undefined);
+    return socket;
+  };
+  const closedAfterMs = (localAddress: string) => {
+    const started = performance.now();
+    const socket = from(localAddress).resume();
+    return new Promise<number>((resolve) =>
+      socket.on("close", () => resolve(performance.now() - started)),
+    );
+  };
+  for (let i = 0; i < 70; i += 1) from("127.0.0.2");
+  await until(() => rig.engine.stats().connections === 64, "as many as one source may have");
+  t.ok((await closedAfterMs("127.0.0.2")) < 1_000, "one more of it is closed at once");
+  t.match(await exchangeRaw(edgePort, "GET / HTTP/1.1\r\n\r\n"), /400/, "others are served");
+  for (let i = 0; i < 7 * 64; i += 1) from(`127.0.0.${3 + Math.floor(i / 64)}`);
+  await until(() => rig.engine.stats().connections === 512, "as many as there may be in all");
+  t.ok((await closedAfterMs("127.0.0.20")) < 1_000, "one more is closed at once");
+});
+
+t.test("young connections to libp2p are bounded, grown ones are not", async (t) => {
+  const open = new Set<unknown>();
+  const libp2p = await startTcpServer(t, (socket) => {
+    open.add(socket);
+    socket.on("close", () => open.delete(socket));
   });
-  for (const socket of sockets) socket.on("error", () => undefined);
-  await until(() => rig.engine.stats().connections === 512, "all are accepted");
-  const started = performance.now();
-  t.equal(await exchangeRaw(edgePort, ""), "");
-  t.ok(performance.now() - started < 1_500, "one more is closed at once");
+  const rig = await startRig(t, "n1", {
+    libp2p: { host: "127.0.0.1", port: libp2p },
+    isDaemonAttached: true,
+  });
+  const { edgePort } = rig.configuration;
+  const knock = (localAddress: string) => {
+    const socket = connect({ port: edgePort, host: "127.0.0.1", localAddress });
+    t.teardown(() => socket.destroy());
+    socket.on("error", () => undefined);
+    socket.on("connect", () => socket.write("\x13/multistream/1.0.0\n"));
+  };
+  for (let i = 0; i < 60; i += 1) knock("127.0.0.2");
+  await until(() => open.size === 48, "as many as one source may have");
+  knock("127.0.0.3");
+  await until(() => open.size === 49, "another source gets in");
+  const retry = setInterval(() => knock("127.0.0.2"), 100);
+  t.teardown(() => clearInterval(retry));
+  await until(() => open.size > 60, "and the first one again, once its own have grown up");
 });
 
 t.test("requests that wait for a node that went silent go elsewhere", async (t) => {

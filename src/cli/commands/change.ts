@@ -54,6 +54,24 @@ export async function remove(session: Session, names: readonly string[]): Promis
   }
 }
 
+/** `skein node rm NAME … [--force]` */
+export async function removeNodes(
+  session: Session,
+  names: readonly string[],
+  { force = false }: { readonly force?: boolean },
+): Promise<void> {
+  for (const node of names) {
+    const { name } = await session.client.call("removeNode", {
+      params: { node },
+      query: { force: force ? "true" : "false" },
+      signal: session.signal,
+    });
+    session.print(
+      session.output === "json" ? `${JSON.stringify({ removed: name })}\n` : `removed ${name}\n`,
+    );
+  }
+}
+
 /** `skein down`: everything of this file's namespace. */
 export async function down(
   session: Session,

@@ -266,7 +266,7 @@ export class Libp2pNetwork implements PeerNetwork {
       const wasMember = this.#connected.get().has(nodeId(peer));
       if (this.#parts.isRemoved(peer)) {
         // One that comes back is told why it is not let in, so it may connect, as a stranger.
-        if (wasMember) this.#hangUp(peer);
+        if (wasMember) this.drop(nodeId(peer), "The node was removed from the cluster.");
       } else if (this.#parts.isAdmitted(peer)) peers.add(nodeId(peer));
     }
     if (peers.symmetricDifference(this.#connected.get()).size === 0) return;
@@ -295,8 +295,8 @@ export class Libp2pNetwork implements PeerNetwork {
     }
   }
 
-  drop(peer: NodeId): void {
-    const reason = new NetworkError("unreachable", "The peer does not answer.");
+  drop(peer: NodeId, why = "The peer does not answer."): void {
+    const reason = new NetworkError("unreachable", why);
     for (const connection of this.#host.getConnections(peerIdFromString(peer))) {
       // Not closed in good order: that would wait for the peer.
       connection.abort(reason);

@@ -4,7 +4,10 @@ import {
   type TLSSocket,
   type Server as TlsServer,
 } from "node:tls";
+import type { NodeId } from "../../kernel/index.ts";
 import type { ProxyConfiguration } from "../control-protocol.ts";
+import { Newcomers } from "../newcomers.ts";
+import { nodesNamed } from "../node-name.ts";
 import { answerText } from "./answers.ts";
 import { absorbErrors, connectTcp } from "./connect-tcp.ts";
 import { dataProtocol, type LocalEndpoints, serveTunnel } from "./data-path.ts";
@@ -13,6 +16,10 @@ import {
   connectTimeoutMs,
   handshakeTimeoutMs,
   unclassifiedMax,
+  unclassifiedPerSourceMax,
+  youngPeerMs,
+  youngPeersMax,
+  youngPeersPerSourceMax,
 } from "./limits.ts";
 import type { LocalUsage } from "./local-usage.ts";
 import { relay } from "./relay.ts";
@@ -38,7 +45,17 @@ export class Edge {
   readonly #tls: TlsServer;
   #configuration: ProxyConfiguration;
   /** Connections that have not finished showing what they are. */
-  readonly #unclassified = new Set<string>();
+  readonly #unclassified = new Newcomers({
+    max: unclassifiedMax,
+    maxPerSource: unclassifiedPerSourceMax,
+  });
+  /** How each of them frees its place, by the addresses of its ends. */
+  readonly #places = new Map<string, () => void>();
+  /** Connections that the daemon has not had the time to judge. */
+  readonly #young = new Newcomers({ max: youngPeersMax, maxPerSource: youngPeersPerSourceMax });
+  /** Open tunnels of other nodes. */
+  readonly #tunnels = new Map<TLSSocket, readonly NodeId[]>();
+  #removedNodes: ReadonlySet<NodeId> = new Set();
 
   constructor(configuration: ProxyConfiguration, options: EdgeOptions) {
     this.#configuration = configuration;
@@ -61,10 +78,17 @@ export class Edge {
     this.#tls.setSecureContext({ ...configuration.tls, minVersion: "TLSv1.3" });
   }
 
+  /** Their certificates count for nothing any more, whatever they say. */
+  refuse(removedNodes: readonly NodeId[]): void {
+    this.#removedNodes = new Set(removedNodes);
+    for (const [socket, nodes] of this.#tunnels) if (this.#isRefused(nodes)) socket.destroy();
+  }
+
   /** Takes a connection that was just accepted. */
   readonly serve = (socket: Socket): ServedConnection => {
-    if (this.#unclassified.size >= unclassifiedMax) socket.destroy();
-    else this.#classify(socket);
+    const leave = this.#unclassified.enter(socket.remoteAddress);
+    if (leave === undefined) socket.destroy();
+    else this.#classify(socket, leave);
     return {
       drain: () => undefined,
       destroy: () => socket.destroy(),
@@ -72,15 +96,24 @@ export class Edge {
     };
   };
 
-  #classify(socket: Socket): void {
+  #isRefused(nodes: readonly NodeId[]): boolean {
+    return nodes.some((node) => this.#removedNodes.has(node));
+  }
+
+  #classified(socket: Socket): void {
+    this.#places.get(peerKey(socket))?.();
+  }
+
+  #classify(socket: Socket, leave: () => void): void {
     const key = peerKey(socket);
-    this.#unclassified.add(key);
+    this.#places.set(key, leave);
     const giveUp = () => socket.destroy();
     const timer = setTimeout(giveUp, classifyTimeoutMs);
     socket.once("end", giveUp);
     socket.once("close", () => {
       clearTimeout(timer);
-      this.#unclassified.delete(key);
+      leave();
+      if (this.#places.get(key) === leave) this.#places.delete(key);
     });
     socket.once("data", (first: Buffer) => {
       clearTimeout(timer);
@@ -97,11 +130,8 @@ export class Edge {
         this.#tls.emit("connection", socket);
         break;
       case libp2pFirst:
-        this.#unclassified.delete(peerKey(socket));
-        void this.#passToDaemon(socket, () => {
-          const { host, port } = this.#configuration.libp2p;
-          return connectTcp({ host, port, timeoutMs: connectTimeoutMs });
-        });
+        this.#classified(socket);
+        this.#passToLibp2p(socket);
         break;
       default:
         socket.end(answerText(400, "This port speaks TLS and libp2p only."));
@@ -109,12 +139,40 @@ export class Edge {
     }
   }
 
+  #passToLibp2p(socket: Socket): void {
+    const grownUp = this.#young.enter(socket.remoteAddress);
+    if (grownUp === undefined) {
+      socket.destroy();
+      return;
+    }
+    const timer = setTimeout(grownUp, youngPeerMs);
+    socket.once("close", () => {
+      clearTimeout(timer);
+      grownUp();
+    });
+    void this.#passToDaemon(socket, () => {
+      const { host, port } = this.#configuration.libp2p;
+      return connectTcp({ host, port, timeoutMs: connectTimeoutMs });
+    });
+  }
+
   #onSecure(socket: TLSSocket): void {
     absorbErrors(socket);
-    this.#unclassified.delete(peerKey(socket));
+    this.#classified(socket);
     if (socket.alpnProtocol !== dataProtocol) this.#passToApi(socket);
-    else if (socket.authorized) void serveTunnel(socket, this.#options);
+    else if (socket.authorized) this.#serveNode(socket);
     else socket.destroy();
+  }
+
+  #serveNode(socket: TLSSocket): void {
+    const nodes = nodesNamed(socket.getPeerCertificate());
+    if (this.#isRefused(nodes)) {
+      socket.destroy();
+      return;
+    }
+    this.#tunnels.set(socket, nodes);
+    socket.once("close", () => this.#tunnels.delete(socket));
+    void serveTunnel(socket, this.#options);
   }
 
   #passToApi(socket: TLSSocket): void {

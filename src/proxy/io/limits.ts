@@ -4,6 +4,15 @@
 export const clientConnectionsMax = 10_000;
 /** Connections on the one port that have not yet shown what they are. */
 export const unclassifiedMax = 512;
+/** The same of one source address: members need a place for milliseconds only. */
+export const unclassifiedPerSourceMax = 64;
+/**
+ * Connections handed to the daemon's libp2p that are younger than what it gives a stranger to
+ * prove itself. Fewer than libp2p takes at a time, so that its own limit is never reached.
+ */
+export const youngPeersMax = 160;
+export const youngPeersPerSourceMax = 48;
+export const youngPeerMs = 3_000;
 /** How long a connection on the one port may take to show it, and to finish its handshake. */
 export const classifyTimeoutMs = 2_000;
 export const handshakeTimeoutMs = 5_000;

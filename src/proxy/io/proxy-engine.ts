@@ -88,6 +88,7 @@ export class ProxyEngine implements AsyncDisposable {
         usage: this.#usage,
         isDaemonAttached: this.#options.isDaemonAttached,
       });
+      this.#edge.refuse(this.#table.removedNodes ?? []);
     } else {
       this.#edge.reconfigure(configuration);
     }
@@ -114,6 +115,7 @@ export class ProxyEngine implements AsyncDisposable {
       })),
     );
     this.#retireMissing(before);
+    this.#edge?.refuse(table.removedNodes ?? []);
     await this.#listeners.apply(this.#wantedListeners());
   }
 
