@@ -11,7 +11,7 @@ import { asText, type Bench, type BenchOptions } from "./bench/report.ts";
  */
 const benches: readonly Bench[] = [proxyBench, raftBench];
 
-const usage = `usage: npm run bench -- NAME [--json] [--rounds N] [--seconds N] [--only LOAD]
+const usage = `usage: npm run bench -- NAME [--json] [--rounds N] [--seconds N] [--only LOAD,LOAD]
 
 ${benches.map(({ name, summary, loads }) => `  ${name.padEnd(7)} ${summary}\n          loads: ${loads.join(", ")}`).join("\n")}`;
 
@@ -47,16 +47,19 @@ function readArguments(signal: AbortSignal): {
   const bench = benches.find((candidate) => candidate.name === name);
   if (bench === undefined) throw new UnableToRun(`There is no benchmark "${name}".\n\n${usage}`);
   const { only } = values;
-  if (only !== undefined && !bench.loads.includes(only)) {
-    throw new UnableToRun(`The benchmark ${name} has no load "${only}".\n\n${usage}`);
+  const loads = only?.split(",") ?? bench.loads;
+  const unknown = loads.find((load) => !bench.loads.includes(load));
+  if (unknown !== undefined) {
+    throw new UnableToRun(`The benchmark ${name} has no load "${unknown}".\n\n${usage}`);
   }
+  const { defaults } = bench;
   return {
     bench,
     isJson: values.json,
     options: {
-      rounds: atLeastOne("rounds", values.rounds),
-      seconds: atLeastOne("seconds", values.seconds),
-      loads: only === undefined ? bench.loads : [only],
+      rounds: atLeastOne("rounds", values.rounds, defaults.rounds),
+      seconds: atLeastOne("seconds", values.seconds, defaults.seconds),
+      loads,
       signal,
       say: (line) => console.error(line),
     },
@@ -69,8 +72,8 @@ function parse() {
       allowPositionals: true,
       options: {
         json: { type: "boolean", default: false },
-        rounds: { type: "string", default: "5" },
-        seconds: { type: "string", default: "3" },
+        rounds: { type: "string" },
+        seconds: { type: "string" },
         only: { type: "string" },
       },
     });
@@ -79,7 +82,8 @@ function parse() {
   }
 }
 
-function atLeastOne(name: string, text: string): number {
+function atLeastOne(name: string, text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise;
   const number = Number(text);
   if (Number.isInteger(number) && number >= 1) return number;
   throw new UnableToRun(`--${name} must be a whole number of at least 1, and is "${text}".`);

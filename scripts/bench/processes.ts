@@ -45,7 +45,11 @@ function isExecutable(path: string): boolean {
   }
 }
 
-export type Running = AsyncDisposable & { readonly pid: number };
+export type Running = AsyncDisposable & {
+  readonly pid: number;
+  /** By SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+};
 
 /** Starts a process whose output goes to a file; disposing ends it, by its pid, and waits for that. */
 export async function startProcess(options: {
@@ -76,6 +80,11 @@ export async function startProcess(options: {
   });
   const running: Running = {
     pid: child.pid ?? 0,
+    kill: async () => {
+      isStopping = true;
+      child.kill("SIGKILL");
+      await exited;
+    },
     [Symbol.asyncDispose]: () => {
       isStopping = true;
       return endProcess(child, exited);

@@ -102,6 +102,7 @@ export const proxyBench: Bench = {
   name: "proxy",
   summary: "our proxy process next to haproxy (and nginx), requests on loopback",
   loads: loads.map(({ name }) => name),
+  defaults: { rounds: 5, seconds: 3 },
   run: runProxyBench,
 };
 

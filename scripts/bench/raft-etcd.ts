@@ -1,14 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { UnableToRun } from "./errors.ts";
 import { freePorts, startProcess } from "./processes.ts";
-import type { LogCluster } from "./raft-ours.ts";
-
-const memberCount = 3;
-const settleTimeoutMs = 30_000;
-const pollMs = 50;
+import { type LogCluster, LogMember, memberCount, post, untilServing } from "./raft-members.ts";
 
 const statusSchema = z.object({
   header: z.object({ member_id: z.string(), revision: z.string() }),
@@ -30,7 +24,7 @@ export async function startEtcd({
   const peerUrls = urls.slice(memberCount);
   const initial = peerUrls.map((url, place) => `m${place}=${url}`).join(",");
   await using starting = new AsyncDisposableStack();
-  const pids: number[] = [];
+  const members: LogMember[] = [];
   for (const [place, clientUrl] of clientUrls.entries()) {
     const peerUrl = peerUrls[place] ?? "";
     const data = join(directory, `etcd-${place}`);
@@ -49,49 +43,28 @@ export async function startEtcd({
       "--log-level=error",
     ];
     const logPath = `${data}.log`;
-    // Not waited for one by one: a member listens when there is a majority.
-    const running = starting.use(await startProcess({ command, logPath, signal }));
-    pids.push(running.pid);
+    const launch = () => startProcess({ command, logPath, signal });
+    const member = starting.use(new LogMember(clientUrl, launch));
+    await member.start();
+    members.push(member);
   }
-  await untilLed(clientUrls, signal);
-  const running = starting.move();
-  return {
+  const cluster: LogCluster = {
     name: "etcd",
-    pids,
-    leader: () => findLeader(clientUrls, signal),
+    members,
+    leader: () => findLeader(members, signal),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+  const running = new AsyncDisposableStack();
+  await untilServing(cluster, signal);
+  running.use(starting.move());
+  return cluster;
 }
 
-async function untilLed(urls: readonly string[], signal: AbortSignal): Promise<void> {
-  const deadline = performance.now() + settleTimeoutMs;
-  for (;;) {
-    try {
-      await findLeader(urls, signal);
-      return;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (performance.now() > deadline) {
-        throw new UnableToRun(`etcd has no leader after ${settleTimeoutMs} ms: ${String(error)}`);
-      }
-    }
-    await sleep(pollMs, undefined, { signal });
+async function findLeader(members: readonly LogMember[], signal: AbortSignal) {
+  for (const member of members) {
+    const status = await post(`${member.url}/v3/maintenance/status`, {}, signal);
+    const { header, leader } = statusSchema.parse(status);
+    if (leader === header.member_id) return { member, revision: Number(header.revision) };
   }
-}
-
-async function findLeader(urls: readonly string[], signal: AbortSignal) {
-  const all = await Promise.all(urls.map((url) => statusOf(url, signal)));
-  const place = all.findIndex(({ header, leader }) => leader === header.member_id);
-  const url = urls[place];
-  if (url === undefined) throw new UnableToRun("The members of etcd have no leader.");
-  return { url, revision: Number(all[place]?.header.revision) };
-}
-
-async function statusOf(url: string, signal: AbortSignal) {
-  const answer = await fetch(`${url}/v3/maintenance/status`, {
-    method: "POST",
-    body: "{}",
-    signal,
-  });
-  return statusSchema.parse(await answer.json());
+  throw new Error("The members of etcd have no leader.");
 }

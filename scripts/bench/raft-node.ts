@@ -37,6 +37,7 @@ export type RaftNodeStatus = {
 
 const packr = new Packr({ useRecords: false });
 const putSchema = z.object({ key: z.string(), value: z.string() });
+const rangeSchema = z.object({ key: z.string() });
 
 class KeyMap implements RaftStateMachine {
   revision = 0;
@@ -46,6 +47,10 @@ class KeyMap implements RaftStateMachine {
     const { key, value } = putSchema.parse(packr.unpack(data));
     this.#values.set(key, value);
     this.revision += 1;
+  }
+
+  get(key: string): string | undefined {
+    return this.#values.get(key);
   }
 
   snapshot(): Uint8Array {
@@ -117,9 +122,17 @@ async function run({ directory, place, members, httpPort }: RaftNodeOrders, sign
   const server = createServer((request, response) => {
     const answer = async () => {
       if (request.method === "GET") return statusOf();
+      const header = () => ({ revision: String(map.revision) });
+      if (request.url === "/v3/kv/range") {
+        const { key } = rangeSchema.parse(JSON.parse(await bodyOf(request)));
+        await raft.barrier({ signal });
+        const value = map.get(key);
+        const kvs = value === undefined ? [] : [{ key, value }];
+        return { header: header(), kvs, count: String(kvs.length) };
+      }
       const put = putSchema.parse(JSON.parse(await bodyOf(request)));
       await raft.propose(packr.pack(put), { signal });
-      return { header: { revision: String(map.revision) } };
+      return { header: header() };
     };
     answer().then(
       (body) => {
@@ -131,7 +144,7 @@ async function run({ directory, place, members, httpPort }: RaftNodeOrders, sign
   });
   server.listen(httpPort, "127.0.0.1");
   started.defer(() => server.closeAllConnections());
-  if (place === 0) {
+  if (place === 0 && raft.status.get().voters.length < ids.length) {
     await whenCell(network.connected, (peers) => peers.size === ids.length - 1, { signal });
     await whenCell(raft.status, ({ leader }) => leader === identity.nodeId, { signal });
     // Members may be changed once the leader has committed an entry of its own term.

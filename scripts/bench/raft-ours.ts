@@ -1,6 +1,5 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import {
   createCluster,
@@ -10,22 +9,19 @@ import {
 } from "../../src/network/io/credentials.ts";
 import { loadOrCreateIdentity } from "../../src/network/io/identity.ts";
 import { UnableToRun } from "./errors.ts";
-import { freePorts, type Running, startProcess } from "./processes.ts";
+import { freePorts, startProcess } from "./processes.ts";
+import {
+  type LogCluster,
+  LogMember,
+  memberCount,
+  untilDone,
+  untilServing,
+} from "./raft-members.ts";
 import type { RaftNodeOrders, RaftNodeStatus } from "./raft-node.ts";
 
-/** A replicated log that takes puts as etcd's JSON gateway does. */
-export type LogCluster = AsyncDisposable & {
-  readonly name: string;
-  readonly pids: readonly number[];
-  /** Where the leader takes puts, and how many it has applied. */
-  leader(): Promise<{ readonly url: string; readonly revision: number }>;
-};
-
-const memberCount = 3;
-const settleTimeoutMs = 30_000;
-const pollMs = 50;
 const nodeScript = fileURLToPath(new URL("./raft-node.ts", import.meta.url));
 
+/** Three members with the daemon's defaults for time, disk and snapshots. */
 export async function startOurCluster({
   directory,
   signal,
@@ -37,34 +33,34 @@ export async function startOurCluster({
   const directories = Array.from({ length: memberCount }, (_, place) =>
     join(directory, `ours-${place}`),
   );
-  const members = await makeMembers(directories, ports.slice(0, memberCount));
+  const nodes = await makeMembers(directories, ports.slice(0, memberCount));
   const httpPorts = ports.slice(memberCount);
   await using starting = new AsyncDisposableStack();
-  const nodes: Running[] = [];
+  const members: LogMember[] = [];
   // The first one last: it takes the others in, who must be there to agree.
   for (const [place, own] of [...directories.entries()].reverse()) {
-    const orders: RaftNodeOrders = {
-      directory: own,
-      place,
-      members,
-      httpPort: httpPorts[place] ?? 0,
-    };
+    const httpPort = httpPorts[place] ?? 0;
+    const orders: RaftNodeOrders = { directory: own, place, members: nodes, httpPort };
     const command = [process.execPath, nodeScript, JSON.stringify(orders)];
     const logPath = `${own}.log`;
-    const port = orders.httpPort;
-    nodes.push(
-      starting.use(await startProcess({ command, logPath, port, hasChannel: true, signal })),
-    );
+    const launch = () => startProcess({ command, logPath, hasChannel: true, signal });
+    const member = starting.use(new LogMember(`http://127.0.0.1:${httpPort}`, launch));
+    await member.start();
+    const what = "A member of ours does not start";
+    await untilDone((options) => statusOf(member, options.signal), { what, signal });
+    members.push(member);
   }
-  const urls = httpPorts.map((port) => `http://127.0.0.1:${port}`);
-  await untilSettled(urls, signal);
-  const running = starting.move();
-  return {
+  const cluster: LogCluster = {
     name: "ours",
-    pids: nodes.map(({ pid }) => pid),
-    leader: () => findLeader(urls, signal),
+    members,
+    leader: () => findLeader(members, signal),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+  const running = new AsyncDisposableStack();
+  await untilDone(() => assertComplete(members, signal), { what: "Our members", signal });
+  await untilServing(cluster, signal);
+  running.use(starting.move());
+  return cluster;
 }
 
 /** Identities and certificates, as joining would have left them in the data directories. */
@@ -90,31 +86,21 @@ async function makeMembers(
   return identities.map(({ nodeId }, place) => ({ nodeId, port: ports[place] ?? 0 }));
 }
 
-async function untilSettled(urls: readonly string[], signal: AbortSignal): Promise<void> {
-  const deadline = performance.now() + settleTimeoutMs;
-  for (;;) {
-    const all = await statuses(urls, signal);
-    if (all.every(({ leader, voters }) => leader !== null && voters === memberCount)) return;
-    if (performance.now() > deadline) {
-      throw new UnableToRun(`Our members do not agree on a leader: ${JSON.stringify(all)}`);
-    }
-    await sleep(pollMs, undefined, { signal });
+async function assertComplete(members: readonly LogMember[], signal: AbortSignal): Promise<void> {
+  for (const member of members) {
+    const { voters } = await statusOf(member, signal);
+    if (voters !== memberCount) throw new Error(`${member.url} knows ${voters} voters`);
   }
 }
 
-async function findLeader(urls: readonly string[], signal: AbortSignal) {
-  const all = await statuses(urls, signal);
-  const place = all.findIndex(({ leader, self }) => leader === self);
-  const url = urls[place];
-  if (url === undefined) throw new UnableToRun("Our members have lost their leader.");
-  return { url, revision: all[place]?.revision ?? 0 };
+async function findLeader(members: readonly LogMember[], signal: AbortSignal) {
+  for (const member of members) {
+    const { leader, self, revision } = await statusOf(member, signal);
+    if (leader === self) return { member, revision };
+  }
+  throw new Error("Our members have no leader.");
 }
 
-async function statuses(
-  urls: readonly string[],
-  signal: AbortSignal,
-): Promise<readonly RaftNodeStatus[]> {
-  return await Promise.all(
-    urls.map(async (url) => (await (await fetch(url, { signal })).json()) as RaftNodeStatus),
-  );
+async function statusOf({ url }: LogMember, signal: AbortSignal): Promise<RaftNodeStatus> {
+  return (await (await fetch(url, { signal })).json()) as RaftNodeStatus;
 }

@@ -14,6 +14,7 @@ export type Bench = {
   readonly name: string;
   readonly summary: string;
   readonly loads: readonly string[];
+  readonly defaults: Pick<BenchOptions, "rounds" | "seconds">;
   readonly run: (options: BenchOptions) => Promise<readonly Case[]>;
 };
 
