@@ -1,41 +1,14 @@
-import {
-  Cell,
-  type Clock,
-  codeOf,
-  type Logger,
-  messageOf,
-  type NodeId,
-  type Random,
-  type ReadableCell,
-  randomBelow,
-} from "../kernel/index.ts";
-import type { PeerNetwork } from "../network/index.ts";
+import { Cell, messageOf, type NodeId, type ReadableCell } from "../kernel/index.ts";
 import { FailureDetector } from "./failure-detector.ts";
-import {
-  type Claim,
-  isPlausible,
-  type MemberEntry,
-  type MemberStatus,
-  MemberTable,
-  strongest,
-} from "./member-table.ts";
-import {
-  decodeIndirect,
-  decodeMessage,
-  decodePing,
-  decodeSync,
-  encode,
-  type GossipMessage,
-  maxRecordBytes,
-  type Sync,
-} from "./message.ts";
+import type { Gossip, GossipOptions } from "./gossip.ts";
+import { type Claim, claimOf, isPlausible, MemberTable, strongest } from "./member-table.ts";
+import { type KnownMember, MemberView } from "./member-view.ts";
+import { decodeMessage, encode, type GossipMessage, maxRecordBytes, type Sync } from "./message.ts";
 import { OwnRecordId } from "./own-record-id.ts";
-import type { GossipTiming } from "./presets.ts";
+import { Prober } from "./prober.ts";
+import { RecordExchange } from "./record-exchange.ts";
 import { isNewer, type RecordId, RecordTable, type StateRecord } from "./record-table.ts";
 
-const pingProtocol = "/skein/ping/1";
-const indirectProtocol = "/skein/indirect-ping/1";
-const syncProtocol = "/skein/sync/1";
 const memberTopic = "skein/members/1";
 const stateTopic = "skein/state/1";
 
@@ -43,36 +16,6 @@ const stateTopic = "skein/state/1";
 const maxPublishedRecordBytes = 15 * 1024;
 /** A request holds 1 MiB; the rest of a large difference follows with the next exchange. */
 const maxSyncBytes = 768 * 1024;
-const syncTimeoutMs = 5_000;
-
-export type GossipOptions = {
-  readonly network: PeerNetwork;
-  /** Who belongs to the cluster; others' claims and records are not kept. */
-  readonly admitted: ReadableCell<ReadonlySet<NodeId>>;
-  /** This node's incarnation on disk: a lower one than before would be ignored by all. */
-  readonly incarnation: { load(): number; save(value: number): void };
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly timing: GossipTiming;
-};
-
-export type KnownMember = { readonly status: MemberStatus; readonly sinceMs: number };
-
-/** Who is alive, and what each member says of itself. */
-export interface Gossip extends AsyncDisposable {
-  /** All members, this node included. */
-  readonly members: ReadableCell<ReadonlyMap<NodeId, KnownMember>>;
-  /** The newest record of each member, this node's own included. */
-  readonly records: ReadableCell<ReadonlyMap<NodeId, StateRecord>>;
-  /**
-   * Replaces this node's own record; changes in quick succession travel as one. A body that is
-   * too large is logged and not taken: the record before it stays.
-   */
-  publish(body: Uint8Array): void;
-  /** Says goodbye: the others need not find out. */
-  leave(): Promise<void>;
-}
 
 /** Starts failure detection and the exchange of records with the other members. */
 export async function startGossip(options: GossipOptions): Promise<Gossip> {
@@ -96,11 +39,9 @@ class RunningGossip implements Gossip {
   #isPublishDue = false;
   #isIsolated = false;
   #undo: readonly (() => void)[] = [];
-  #linked: ReadonlySet<NodeId> = new Set();
-  /** Exchanges under way, and whether another has been asked for since. */
-  readonly #syncing = new Map<NodeId, { isWantedAgain: boolean }>();
-  /** When each member's status began, as people read time; `atMs` is the table's own time. */
-  #since: ReadonlyMap<NodeId, { readonly atMs: number; readonly wallMs: number }> = new Map();
+  readonly #view: MemberView;
+  readonly #prober: Prober;
+  readonly #exchange: RecordExchange;
 
   constructor(options: GossipOptions, incarnation: number) {
     const { network, clock, timing } = options;
@@ -112,14 +53,31 @@ class RunningGossip implements Gossip {
       nowMs: clock.monotonic(),
       saveIncarnation: (value) => options.incarnation.save(value),
     });
+    this.#view = new MemberView(network.self, clock);
+    const { signal } = this.#stopping;
+    this.#prober = new Prober({
+      network,
+      clock,
+      timing,
+      incarnation: () => this.#table.incarnation,
+      known: (node) => this.#table.get(node),
+      onAsked: (about, from) => this.#hear([about], from),
+      onHeard: (node, of) => this.#heardFrom(node, of),
+    });
+    this.#exchange = new RecordExchange({
+      ...options,
+      offer: (digest) => this.#syncFor(digest),
+      takeIn: (theirs, from) => this.#takeIn(theirs, from),
+      signal,
+    });
     this.#detector = new FailureDetector({
       self: network.self,
       timing,
       clock,
       random: options.random,
       members: () => this.#table.entries(),
-      ping: (node, signal) => this.#ping(node, signal),
-      indirectPing: (helper, target, signal) => this.#indirectPing(helper, target, signal),
+      ping: (node, until) => this.#prober.ping(node, until),
+      indirectPing: (helper, target, until) => this.#prober.indirectPing(helper, target, until),
       onSilent: (node) => this.#tell(this.#table.suspect(node, network.self, clock.monotonic())),
       onIsolated: (isIsolated) => {
         this.#isIsolated = isIsolated;
@@ -127,15 +85,16 @@ class RunningGossip implements Gossip {
       },
       onTick: () => this.#expire(),
     });
-    this.#serve();
+    network.subscribe(memberTopic, (from, body) => this.#onMessage(from, body));
+    network.subscribe(stateTopic, (from, body) => this.#onMessage(from, body));
     this.#admit();
     this.#undo = [
       options.admitted.subscribe(() => this.#admit()),
-      network.connected.subscribe(() => this.#onConnected()),
+      network.connected.subscribe(() => this.#exchange.meet(network.connected.get())),
     ];
-    this.#onConnected();
+    this.#exchange.meet(network.connected.get());
     this.#tell({ nodeId: network.self, status: "alive", incarnation });
-    this.#loops = [this.#detector.run(this.#stopping.signal), this.#syncLoop()];
+    this.#loops = [this.#detector.run(signal), this.#exchange.run()];
   }
 
   get members(): ReadableCell<ReadonlyMap<NodeId, KnownMember>> {
@@ -177,31 +136,6 @@ class RunningGossip implements Gossip {
     await Promise.all(this.#loops);
   }
 
-  #serve(): void {
-    const { network } = this.#options;
-    network.handle(pingProtocol, async (from, body) => {
-      const { incarnation, about } = decodePing(body);
-      this.#hear(about === undefined ? [] : [about], from);
-      this.#heardFrom(from, incarnation);
-      return encode({ incarnation: this.#table.incarnation });
-    });
-    network.handle(indirectProtocol, async (_, body, { signal }) => {
-      const { target } = decodeIndirect(body);
-      // Shorter than the asker's patience: a "no" in time is what confirms a failure.
-      const { helperPingTimeoutMs } = this.#options.timing;
-      const bounded = AbortSignal.any([signal, this.#timeout(helperPingTimeoutMs, signal)]);
-      await this.#ping(target, bounded);
-      return new Uint8Array();
-    });
-    network.handle(syncProtocol, async (from, body) => {
-      const theirs = decodeSync(body);
-      this.#takeIn(theirs, from);
-      return encode(this.#syncFor(theirs.digest));
-    });
-    network.subscribe(memberTopic, (from, body) => this.#onMessage(from, body));
-    network.subscribe(stateTopic, (from, body) => this.#onMessage(from, body));
-  }
-
   #onMessage(from: NodeId, body: Uint8Array): void {
     const message = decodeMessage(body);
     if (message === undefined) return;
@@ -221,46 +155,7 @@ class RunningGossip implements Gossip {
 
   #fetch(from: NodeId, id: RecordId): void {
     if (id.owner !== from || !isNewer(id, this.#recordTable.records.get(from))) return;
-    this.#syncInBackground(from);
-  }
-
-  /** @throws when the member does not answer in time. */
-  async #ping(node: NodeId, signal: AbortSignal): Promise<void> {
-    const { network, timing } = this.#options;
-    const bounded = AbortSignal.any([signal, this.#timeout(timing.pingTimeoutMs, signal)]);
-    const known = this.#table.get(node);
-    const about = known?.status === "alive" ? undefined : known;
-    const body = encode({
-      incarnation: this.#table.incarnation,
-      ...(about === undefined ? {} : { about: claimOf(about) }),
-    });
-    const reply = await network.request(node, pingProtocol, body, { signal: bounded });
-    this.#heardFrom(node, decodePing(reply).incarnation);
-  }
-
-  /** Whether `helper` reached `target`; undefined when the helper itself did not answer. */
-  async #indirectPing(
-    helper: NodeId,
-    target: NodeId,
-    signal: AbortSignal,
-  ): Promise<boolean | undefined> {
-    const { network, timing } = this.#options;
-    const bounded = AbortSignal.any([signal, this.#timeout(timing.indirectTimeoutMs, signal)]);
-    try {
-      await network.request(helper, indirectProtocol, encode({ target }), { signal: bounded });
-      return true;
-    } catch (error) {
-      return codeOf(error) === "refused" ? false : undefined;
-    }
-  }
-
-  /** Like AbortSignal.timeout, by the injected clock. */
-  #timeout(ms: number, signal: AbortSignal): AbortSignal {
-    const controller = new AbortController();
-    const either = AbortSignal.any([signal, this.#stopping.signal]);
-    const expire = () => controller.abort(new Error(`no answer within ${ms} ms`));
-    this.#options.clock.sleep(ms, { signal: either }).then(expire, () => undefined);
-    return controller.signal;
+    this.#exchange.begin(from);
   }
 
   #heardFrom(node: NodeId, incarnation: number): void {
@@ -340,47 +235,6 @@ class RunningGossip implements Gossip {
     this.#update();
   }
 
-  #onConnected(): void {
-    const linked = this.#options.network.connected.get();
-    for (const node of linked) if (!this.#linked.has(node)) this.#syncInBackground(node);
-    this.#linked = linked;
-  }
-
-  /** One exchange with each member at a time; however often it is asked for, one more follows. */
-  #syncInBackground(node: NodeId): void {
-    const underWay = this.#syncing.get(node);
-    if (underWay !== undefined) {
-      underWay.isWantedAgain = true;
-      return;
-    }
-    const syncing = { isWantedAgain: false };
-    this.#syncing.set(node, syncing);
-    this.#sync(node)
-      .catch((error: unknown) => {
-        if (this.#stopping.signal.aborted) return;
-        this.#options.logger.debug({ node, error: messageOf(error) }, "no exchange");
-      })
-      .finally(() => {
-        this.#syncing.delete(node);
-        const isDue = syncing.isWantedAgain && !this.#stopping.signal.aborted;
-        if (isDue) this.#syncInBackground(node);
-      })
-      .catch(() => undefined);
-  }
-
-  /** Both sides end up with the newer of each record and claim. */
-  async #sync(node: NodeId): Promise<void> {
-    const { network } = this.#options;
-    const { signal } = this.#stopping;
-    const bounded = AbortSignal.any([signal, this.#timeout(syncTimeoutMs, signal)]);
-    const ask = async (what: Sync) =>
-      decodeSync(await network.request(node, syncProtocol, encode(what), { signal: bounded }));
-    const theirs = await ask({ ...this.#syncFor([]), records: [] });
-    this.#takeIn(theirs, node);
-    const lacking = this.#syncFor(theirs.digest);
-    if (lacking.records.length > 0) await ask(lacking);
-  }
-
   #syncFor(digest: readonly RecordId[]): Sync {
     const records: StateRecord[] = [];
     let bytes = 0;
@@ -431,66 +285,13 @@ class RunningGossip implements Gossip {
     this.#update();
   }
 
-  async #syncLoop(): Promise<void> {
-    const { clock, random, timing, network } = this.#options;
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      const jitter = 0.75 + random.next() / 2;
-      await clock.sleep(timing.syncIntervalMs * jitter, { signal }).catch(() => undefined);
-      const peers = [...network.connected.get()].sort();
-      const peer = peers[randomBelow(random, Math.max(1, peers.length))];
-      if (peer !== undefined && !signal.aborted) this.#syncInBackground(peer);
-    }
-  }
-
   #update(): void {
-    const before = this.#members.get();
-    const entries = this.#table.entries();
-    const since = new Map(entries.map((entry) => [entry.nodeId, this.#wallTimeOf(entry)]));
-    this.#since = since;
-    const members = new Map(
-      entries.map(({ nodeId, status, sinceMs: atMs }) => {
-        // Nobody is blamed for it, but what cannot be reached is no place to send requests to.
-        const isOutOfReach = this.#isIsolated && status === "alive" && nodeId !== this.#table.self;
-        const sinceMs = since.get(nodeId)?.wallMs ?? atMs;
-        return [nodeId, { status: isOutOfReach ? "suspect" : status, sinceMs }];
-      }),
-    );
-    const isSame =
-      members.size === before.size &&
-      [...members].every(([node, { status, sinceMs }]) => {
-        const known = before.get(node);
-        return known?.status === status && known.sinceMs === sinceMs;
-      });
-    if (!isSame) {
-      this.#onChanges(before, members);
-      this.#members.set(members);
+    const changes = this.#view.show(this.#table.entries(), this.#isIsolated);
+    for (const change of changes) {
+      this.#options.logger.info(change, "member changed");
+      if (change.status === "failed") this.#options.network.drop(change.member);
     }
+    this.#members.set(this.#view.members);
     this.#records.set(this.#recordTable.records);
   }
-
-  /** Fixed once for each change: the wall clock may jump later. */
-  #wallTimeOf(entry: MemberEntry): { readonly atMs: number; readonly wallMs: number } {
-    const known = this.#since.get(entry.nodeId);
-    if (known?.atMs === entry.sinceMs) return known;
-    const { clock } = this.#options;
-    const wallMs = Math.round(clock.now() - (clock.monotonic() - entry.sinceMs));
-    return { atMs: entry.sinceMs, wallMs };
-  }
-
-  #onChanges(
-    before: ReadonlyMap<NodeId, KnownMember>,
-    after: ReadonlyMap<NodeId, KnownMember>,
-  ): void {
-    for (const [member, { status }] of after) {
-      const was = before.get(member)?.status;
-      if (was === status) continue;
-      this.#options.logger.info({ member, status, was }, "member changed");
-      if (status === "failed") this.#options.network.drop(member);
-    }
-  }
-}
-
-function claimOf({ nodeId, status, incarnation }: Claim): Claim {
-  return { nodeId, status, incarnation };
 }

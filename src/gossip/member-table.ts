@@ -10,6 +10,11 @@ export type Claim = {
   readonly incarnation: number;
 };
 
+/** Only what others are told of an entry. */
+export function claimOf({ nodeId, status, incarnation }: Claim): Claim {
+  return { nodeId, status, incarnation };
+}
+
 export type MemberEntry = Claim & {
   /** When this node took over the present status, by a clock that never jumps. */
   readonly sinceMs: number;

@@ -1,0 +1,76 @@
+import { type Clock, codeOf, type NodeId } from "../kernel/index.ts";
+import type { PeerNetwork } from "../network/index.ts";
+import { deadline } from "./deadline.ts";
+import { type Claim, claimOf } from "./member-table.ts";
+import { decodeIndirect, decodePing, encode } from "./message.ts";
+import type { GossipTiming } from "./presets.ts";
+
+const pingProtocol = "/skein/ping/1";
+const indirectProtocol = "/skein/indirect-ping/1";
+
+export type ProberOptions = {
+  readonly network: PeerNetwork;
+  readonly clock: Clock;
+  readonly timing: GossipTiming;
+  readonly incarnation: () => number;
+  /** What this node believes of a member. */
+  readonly known: (node: NodeId) => Claim | undefined;
+  /** A member asks, and says what it believes of this node where that is no good. */
+  readonly onAsked: (about: Claim, from: NodeId) => void;
+  /** A sign of life, with the incarnation that it is of. */
+  readonly onHeard: (node: NodeId, incarnation: number) => void;
+};
+
+/** Asks members whether they live, directly and through others, and answers such questions. */
+export class Prober {
+  readonly #options: ProberOptions;
+
+  constructor(options: ProberOptions) {
+    this.#options = options;
+    const { network, clock, timing, incarnation, onAsked, onHeard } = options;
+    network.handle(pingProtocol, async (from, body) => {
+      const ping = decodePing(body);
+      if (ping.about !== undefined) onAsked(ping.about, from);
+      onHeard(from, ping.incarnation);
+      return encode({ incarnation: incarnation() });
+    });
+    network.handle(indirectProtocol, async (_, body, { signal }) => {
+      const { target } = decodeIndirect(body);
+      // Shorter than the asker's patience: a "no" in time is what confirms a failure.
+      using bounded = deadline(timing.helperPingTimeoutMs, { clock, signal });
+      await this.ping(target, bounded.signal);
+      return new Uint8Array();
+    });
+  }
+
+  /** @throws when the member does not answer in time. */
+  async ping(node: NodeId, signal: AbortSignal): Promise<void> {
+    const { network, clock, timing, incarnation, known, onHeard } = this.#options;
+    using bounded = deadline(timing.pingTimeoutMs, { clock, signal });
+    const entry = known(node);
+    const about = entry?.status === "alive" ? undefined : entry;
+    const body = encode({
+      incarnation: incarnation(),
+      ...(about === undefined ? {} : { about: claimOf(about) }),
+    });
+    const reply = await network.request(node, pingProtocol, body, { signal: bounded.signal });
+    onHeard(node, decodePing(reply).incarnation);
+  }
+
+  /** Whether `helper` reached `target`; undefined when the helper itself did not answer. */
+  async indirectPing(
+    helper: NodeId,
+    target: NodeId,
+    signal: AbortSignal,
+  ): Promise<boolean | undefined> {
+    const { network, clock, timing } = this.#options;
+    using bounded = deadline(timing.indirectTimeoutMs, { clock, signal });
+    try {
+      const body = encode({ target });
+      await network.request(helper, indirectProtocol, body, { signal: bounded.signal });
+      return true;
+    } catch (error) {
+      return codeOf(error) === "refused" ? false : undefined;
+    }
+  }
+}
