@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { voterCounts } from "../cluster/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
 import {
   appliedSchema,
@@ -130,6 +131,14 @@ export const routes = {
     body: undefined,
     response: logEntrySchema,
     stream: true,
+  },
+  setMaxVoters: {
+    method: "POST",
+    path: "/v1/voters",
+    params: nothing,
+    query: nothing,
+    body: z.strictObject({ maxVoters: z.literal(voterCounts) }),
+    response: z.object({ index: z.number() }),
   },
   createToken: {
     method: "POST",

@@ -141,6 +141,9 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       if (tasksOf(state, key).length === 0) find(key);
       return backend.logs(key, { follow: query.follow === "true", tail: query.tail, signal });
     },
+    setMaxVoters: async ({ body: { maxVoters }, signal }) => ({
+      index: await submit({ kind: "set_max_voters", maxVoters }, signal),
+    }),
     createToken: async ({ body, signal }) => {
       const { role, ttlMs, uses } = body;
       return await backend.createToken(

@@ -1,6 +1,7 @@
 import {
   type ClusterState,
   compareText,
+  defaultMaxVoters,
   isServing,
   type LogStatus,
   memberStatus,
@@ -53,6 +54,7 @@ export function statusView(facts: Facts): StatusView {
       hasQuorum: log.hasQuorum,
       votersAlive: log.voters.filter(isAlive).length,
       voters: log.voters.length,
+      maxVoters: state.maxVoters ?? defaultMaxVoters,
     },
     nodes: { total: nodes.length, alive: nodes.filter(isAlive).length },
     warnings: [...(facts.warnings ?? [])],

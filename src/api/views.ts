@@ -13,6 +13,8 @@ export const quorumViewSchema = z.object({
   hasQuorum: z.boolean(),
   votersAlive: z.number(),
   voters: z.number(),
+  /** How many are to vote, where there are so many nodes. */
+  maxVoters: z.number().default(5),
 });
 
 export const statusViewSchema = z.object({

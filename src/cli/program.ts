@@ -7,6 +7,7 @@ import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
 import { up } from "./commands/up.ts";
+import { voters } from "./commands/voters.ts";
 import { connect } from "./connection.ts";
 import { exitCode, exitCodeOf } from "./exit-code.ts";
 import type { Session } from "./session.ts";
@@ -118,6 +119,13 @@ function addChanging(program: Command): void {
 
 /** What keeps the agreed state safe. */
 function addKeeping(program: Command): void {
+  client(
+    program
+      .command("voters")
+      .description("show or set how many nodes vote at most")
+      .argument("[COUNT]", "1, 3, 5 or 7"),
+    (session, [count]) => voters(session, text(count)),
+  );
   client(
     program
       .command("backup")

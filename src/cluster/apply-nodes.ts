@@ -12,12 +12,13 @@ import type { Task } from "./task.ts";
 
 export function bootstrap(
   state: ClusterState,
-  { clusterId, node }: CommandOf<"bootstrap">,
+  { clusterId, node, maxVoters }: CommandOf<"bootstrap">,
 ): Applied {
   if (state.clusterId !== "") {
     return rejected(state, "conflict", `This is cluster ${state.clusterId} already.`);
   }
-  return accepted({ ...state, clusterId, nodes: withEntry(state.nodes, node.id, node) });
+  const chosen = maxVoters === undefined ? {} : { maxVoters };
+  return accepted({ ...state, clusterId, nodes: withEntry(state.nodes, node.id, node), ...chosen });
 }
 
 export function admitNode(state: ClusterState, command: CommandOf<"admit_node">): Applied {

@@ -1,5 +1,5 @@
 import { assertNever } from "../kernel/index.ts";
-import { type Applied, rejected } from "./applied.ts";
+import { type Applied, accepted, rejected } from "./applied.ts";
 import {
   admitNode,
   bootstrap,
@@ -24,6 +24,8 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
   switch (command.kind) {
     case "bootstrap":
       return bootstrap(state, command);
+    case "set_max_voters":
+      return accepted({ ...state, maxVoters: command.maxVoters });
     case "admit_node":
       return admitNode(state, command);
     case "set_eligibility":

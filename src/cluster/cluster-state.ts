@@ -54,7 +54,13 @@ export type ClusterState = {
   readonly tokens: ReadonlyMap<string, Token>;
   /** Were members and are none any more: their certificates count for nothing. The newest ones. */
   readonly removedNodes: ReadonlySet<NodeId>;
+  /** How many nodes vote at most; absent until somebody said so. */
+  readonly maxVoters?: number;
 };
+
+/** An even number bears no more failures than the odd one below it. */
+export const voterCounts = [1, 3, 5, 7] as const;
+export const defaultMaxVoters = 5;
 
 export const emptyClusterState: ClusterState = {
   index: 0,

@@ -2,6 +2,7 @@ import { Packr } from "msgpackr";
 import { z } from "zod";
 import { nodeId, type ServiceKey, taskId } from "../kernel/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
+import { voterCounts } from "./cluster-state.ts";
 import type { Command } from "./command.ts";
 
 /** Records of msgpackr would make the bytes depend on what was encoded before: plain maps only. */
@@ -48,7 +49,13 @@ const taskSchema = z.object({
 
 /** Unknown fields of a newer version are dropped, not refused: nodes are upgraded one by one. */
 const commandSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("bootstrap"), clusterId: z.string(), node: nodeSchema }),
+  z.object({
+    kind: z.literal("bootstrap"),
+    clusterId: z.string(),
+    node: nodeSchema,
+    maxVoters: z.literal(voterCounts).optional(),
+  }),
+  z.object({ kind: z.literal("set_max_voters"), maxVoters: z.literal(voterCounts) }),
   z.object({
     kind: z.literal("admit_node"),
     node: nodeSchema,

@@ -8,7 +8,13 @@ import type { Task } from "./task.ts";
  * up itself: ids, the proposer's clock, and the versions that it was made from.
  */
 export type Command =
-  | { readonly kind: "bootstrap"; readonly clusterId: string; readonly node: ClusterNode }
+  | {
+      readonly kind: "bootstrap";
+      readonly clusterId: string;
+      readonly node: ClusterNode;
+      readonly maxVoters?: number;
+    }
+  | { readonly kind: "set_max_voters"; readonly maxVoters: number }
   /** A new machine, or one that returned with another address, name or labels. */
   | {
       readonly kind: "admit_node";

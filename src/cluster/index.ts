@@ -5,6 +5,7 @@ export {
   type ClusterNode,
   type ClusterState,
   compareText,
+  defaultMaxVoters,
   emptyClusterState,
   keyOf,
   type RolloutState,
@@ -12,6 +13,7 @@ export {
   type Token,
   tasksOf,
   templateOf,
+  voterCounts,
 } from "./cluster-state.ts";
 export { ClusterStore } from "./cluster-store.ts";
 export type { Command, Outcome, RejectionCode } from "./command.ts";

@@ -26,6 +26,7 @@ type Stored = {
   readonly tokens: Entries<ClusterState["tokens"]>;
   /** Absent in snapshots from before nodes could be removed. */
   readonly removedNodes?: readonly NodeId[];
+  readonly maxVoters?: number;
   /** Absent in what is digested itself, and in snapshots from before there were digests. */
   readonly digest?: StoredDigest;
 };
@@ -44,6 +45,7 @@ export function encodeState(state: ClusterState, digest?: StoredDigest): Uint8Ar
     tasks: [...state.tasks],
     tokens: [...state.tokens],
     removedNodes: [...state.removedNodes],
+    ...(state.maxVoters === undefined ? {} : { maxVoters: state.maxVoters }),
     ...(digest === undefined ? {} : { digest }),
   };
   return packr.pack(stored);
@@ -77,6 +79,7 @@ export function decodeState(bytes: Uint8Array): {
     tasks: new Map(stored.tasks),
     tokens: new Map(stored.tokens),
     removedNodes: new Set(stored.removedNodes ?? []),
+    ...(stored.maxVoters === undefined ? {} : { maxVoters: stored.maxVoters }),
   };
   return { state, digest: stored.digest };
 }

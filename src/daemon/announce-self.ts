@@ -1,6 +1,6 @@
 import type { ApiBackend } from "../api/index.ts";
 import type { ClusterNode, ClusterState, Command, Outcome } from "../cluster/index.ts";
-import { sameValue } from "../cluster/index.ts";
+import { defaultMaxVoters, sameValue } from "../cluster/index.ts";
 import {
   type Clock,
   type Logger,
@@ -40,17 +40,24 @@ const firstTokenTtlMs = 24 * 3_600_000;
  */
 export async function announceSelf(options: AnnounceOptions): Promise<void> {
   const { entered, state, self, logger, signal, clock } = options;
+  const { maxVoters } = options.settings;
   if (entered.kind === "created") {
     await untilDone(options, () => ({
       kind: "bootstrap",
       clusterId: entered.credentials.clusterId,
       node: nodeOf(options, undefined),
+      ...(maxVoters === undefined ? {} : { maxVoters }),
     }));
     await printJoinCommand(options);
     return;
   }
   // What was agreed before has to arrive first; then only a difference is worth an entry.
   const known = await whenCell(state, ({ nodes }) => nodes.has(self), { signal });
+  const agreed = known.maxVoters ?? defaultMaxVoters;
+  if (maxVoters !== undefined && maxVoters !== agreed) {
+    const remedy = `skein voters ${maxVoters}`;
+    logger.warn({ maxVoters, agreed, remedy }, "--voters counts for a new cluster only");
+  }
   const before = known.nodes.get(self);
   const now = nodeOf(options, before);
   if (entered.kind === "resumed" && !sameValue(before, now)) {

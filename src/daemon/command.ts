@@ -22,7 +22,10 @@ export function addDaemonCommand(program: Command, version: string): void {
     .option("--docker-network <NAME>", "the engine's network for tasks (default: its bridge)")
     .option("--label <K=V>", "a label for placement; may be given several times", collect)
     .option("--timing <PRESET>", "lan or local: how fast failures are noticed (default: lan)")
-    .option("--voters <COUNT>", "at most so many nodes vote: 1, 3, 5 or 7 (default: 5)")
+    .option(
+      "--voters <COUNT>",
+      "of a new cluster at most so many nodes vote: 1, 3, 5 or 7 (default: 5)",
+    )
     .option("--log-level <LEVEL>", "debug, info, warn or error (default: info)")
     .exitOverride()
     .action(async (flags: DaemonFlags) => {

@@ -1,12 +1,14 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { voterCounts } from "../cluster/index.ts";
 import { CodedError, messageOf } from "../kernel/index.ts";
 
 /** A setting that cannot be used; the message names it and the remedy. */
 export class SettingsError extends CodedError<"usage"> {}
 
 const labelPattern = /^([A-Za-z0-9][\w./-]{0,127})=(.{0,255})$/;
+const votersHint = "voters: 1, 3, 5 or 7, an even number bears no more failures";
 const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** What `skein daemon` is started with. The only place where defaults stand. */
@@ -27,8 +29,8 @@ const settingsSchema = z.strictObject({
   dockerNetwork: z.string().optional(),
   labels: z.record(z.string(), z.string()),
   timing: z.enum(["local", "lan"]),
-  /** How many nodes may vote; the one that leads decides, so it should be the same on all. */
-  maxVoters: z.literal([1, 3, 5, 7], "voters: 1, 3, 5 or 7, an even number bears no more failures"),
+  /** How many nodes of a cluster that this node creates may vote. */
+  maxVoters: z.literal(voterCounts, votersHint).optional(),
   logLevel: z.enum(["debug", "info", "warn", "error"]),
 });
 
@@ -68,6 +70,7 @@ export function readSettings(
   const advertise = flags.advertise ?? environment["SKEIN_ADVERTISE"];
   const join = from(flags.join, "SKEIN_JOIN", "");
   const dockerNetwork = flags.dockerNetwork ?? environment["SKEIN_DOCKER_NETWORK"];
+  const voters = flags.voters ?? environment["SKEIN_VOTERS"];
   const token = readToken(flags, environment, readFile);
   const parsed = settingsSchema.safeParse({
     name: from(flags.name, "SKEIN_NAME", defaultName()),
@@ -85,7 +88,7 @@ export function readSettings(
     ...(dockerNetwork === undefined ? {} : { dockerNetwork }),
     labels: parseLabels(flags.label ?? splitList(environment["SKEIN_LABELS"])),
     timing: from(flags.timing, "SKEIN_TIMING", "lan"),
-    maxVoters: Number(from(flags.voters, "SKEIN_VOTERS", "5")),
+    ...(voters === undefined ? {} : { maxVoters: Number(voters) }),
     logLevel: from(flags.logLevel, "SKEIN_LOG_LEVEL", "info"),
   });
   if (parsed.success) return parsed.data;

@@ -117,7 +117,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       raft,
       state: base.store.state,
       observations,
-      maxVoters: options.settings.maxVoters,
       clock,
       logger: base.logger,
     }),

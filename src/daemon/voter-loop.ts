@@ -1,5 +1,5 @@
 import type { ClusterState, Observations } from "../cluster/index.ts";
-import { memberStatus } from "../cluster/index.ts";
+import { defaultMaxVoters, memberStatus } from "../cluster/index.ts";
 import {
   type Clock,
   type Logger,
@@ -16,7 +16,6 @@ type VoterLoopOptions = {
   readonly raft: RaftRunner;
   readonly state: ReadableCell<ClusterState>;
   readonly observations: ReadableCell<Observations>;
-  readonly maxVoters: number;
   readonly clock: Clock;
   readonly logger: Logger;
 };
@@ -60,7 +59,7 @@ export function startVoterLoop(options: VoterLoopOptions): AsyncDisposable {
         learning.isResting(member.nodeId) ? { ...member, isHealthy: false } : member,
       ),
       current,
-      maxVoters: options.maxVoters,
+      maxVoters: state.get().maxVoters ?? defaultMaxVoters,
     });
     if (target === undefined) return;
     logger.info({ voters: target.voters, learners: target.learners }, "changing voters");

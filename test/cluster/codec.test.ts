@@ -5,7 +5,8 @@ import { nodeId, seededRandom } from "../../src/kernel/index.ts";
 import { clusterNode, serviceSpec, task } from "../builders.ts";
 
 const commands: readonly Command[] = [
-  { kind: "bootstrap", clusterId: "c1", node: clusterNode("n1") },
+  { kind: "bootstrap", clusterId: "c1", node: clusterNode("n1"), maxVoters: 3 },
+  { kind: "set_max_voters", maxVoters: 7 },
   { kind: "put_services", specs: [serviceSpec()], nowMs: 5 },
   {
     kind: "update_tasks",
@@ -23,7 +24,7 @@ t.test("a command reads back as it was written", async (t) => {
 
 t.test("damaged bytes are no command, and never a crash", async (t) => {
   const random = seededRandom(7);
-  const bytes = encodeCommand(commands[1] as Command);
+  const bytes = encodeCommand(commands[2] as Command);
   let crashes = 0;
   for (let round = 0; round < 2_000; round += 1) {
     const damaged = Buffer.from(bytes.subarray(0, Math.ceil(random.next() * bytes.length)));
@@ -47,6 +48,7 @@ t.test("a snapshot restores the same state", async (t) => {
   other.restore(store.snapshot(), 9);
   t.strictSame(other.state.get(), store.state.get());
   t.equal(other.state.get().tasks.size, 1);
+  t.equal(other.state.get().maxVoters, 7);
 });
 
 t.test("a report counts only when it is of its owner", async (t) => {

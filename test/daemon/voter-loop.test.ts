@@ -20,6 +20,7 @@ async function startWorld(t: Test, names: readonly string[], down: readonly stri
   for (const name of down) network.down.add(nodeId(name));
   const state = new Cell({
     ...emptyClusterState,
+    maxVoters: 3,
     nodes: new Map(all.map((id) => [id, clusterNode(id)])),
   });
   const statuses = (of: (id: NodeId) => Member["status"], sinceMs: number) => ({
@@ -47,7 +48,6 @@ async function startWorld(t: Test, names: readonly string[], down: readonly stri
       raft: node.runner,
       state,
       observations,
-      maxVoters: 3,
       clock: hurried,
       logger: silentLogger,
     });
@@ -58,7 +58,7 @@ async function startWorld(t: Test, names: readonly string[], down: readonly stri
     if (found === undefined) throw new Error(`there is a node ${name}`);
     return found;
   };
-  return { network, node, observations, statuses, learnersSeen: seen };
+  return { network, node, state, observations, statuses, learnersSeen: seen };
 }
 
 const isSettledAs =
@@ -76,6 +76,15 @@ t.test("three of five nodes become voters, the others stay followers", async (t)
     );
     await node(name).runner.propose(Buffer.from(name), soon());
   }
+});
+
+t.test("more vote as soon as the cluster agrees on more, and fewer again", async (t) => {
+  const { node, state } = await startWorld(t, ["a", "b", "c", "d", "e"]);
+  await whenStatus(node("a"), isSettledAs("abc"));
+  state.set({ ...state.get(), maxVoters: 5 });
+  await whenStatus(node("a"), isSettledAs("abcde"));
+  state.set({ ...state.get(), maxVoters: 1 });
+  await whenStatus(node("e"), ({ voters, isSettled }) => isSettled && voters.length === 1);
 });
 
 t.test("two nodes have one voter, and the other is not even a learner", async (t) => {
