@@ -59,6 +59,8 @@ export async function startProcess(options: {
   readonly port?: number;
   /** Whether to have a channel of messages to it. */
   readonly hasChannel?: boolean;
+  /** Variables beside this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
 }): Promise<Running> {
   const { signal } = options;
@@ -68,6 +70,7 @@ export async function startProcess(options: {
   // Detached: Ctrl-C in a terminal is for the benchmark, which ends them in order.
   const child = spawn(program, args, {
     detached: true,
+    env: { ...process.env, ...options.environment },
     stdio: options.hasChannel === true ? [...stdio, "ipc"] : stdio,
   });
   closeSync(log);

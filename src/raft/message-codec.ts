@@ -9,11 +9,13 @@ import { RaftError } from "./raft-error.ts";
 export const maxFrameBytes = 4 * 2 ** 20;
 const maxEntriesPerMessage = 65_536;
 const maxMessagesPerFrame = 4_096;
+const maxRoundName = 64;
 
 const packr = new Packr({ useRecords: false });
 
 const natural = z.int().nonnegative();
 const entryId = z.strictObject({ index: natural, term: natural });
+const roundName = z.string().max(maxRoundName);
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const configuration = z.unknown().transform((parts) => parseConfiguration(parts));
 
@@ -59,6 +61,12 @@ const messageSchema = z.discriminatedUnion("kind", [
     bytes: natural,
   }),
   z.strictObject({ kind: z.literal("timeout_now"), term: natural }),
+  z.strictObject({ kind: z.literal("read_request"), round: roundName }),
+  z.strictObject({
+    kind: z.literal("read_answer"),
+    round: roundName,
+    index: natural.nullable(),
+  }),
 ]);
 const frameSchema = z.array(messageSchema).max(maxMessagesPerFrame);
 

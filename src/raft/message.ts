@@ -105,7 +105,25 @@ export type SnapshotOffer = {
   readonly bytes: number;
 };
 
-/** What travels between nodes. */
-export type PeerMessage = Exclude<Message, SnapshotRequest> | SnapshotOffer;
+/** Asks the leader for an index that covers all that is committed by now. */
+export type ReadRequest = {
+  readonly kind: "read_request";
+  /** Names the round, for the answer. */
+  readonly round: string;
+};
+
+export type ReadAnswer = {
+  readonly kind: "read_answer";
+  readonly round: string;
+  /** Null: the sender does not lead, or cannot take more. */
+  readonly index: number | null;
+};
+
+/** What travels between nodes: the core's messages, and what their runners say to each other. */
+export type PeerMessage =
+  | Exclude<Message, SnapshotRequest>
+  | SnapshotOffer
+  | ReadRequest
+  | ReadAnswer;
 
 export type Outgoing = { readonly to: NodeId; readonly message: Message };

@@ -15,7 +15,7 @@ export const maxPendingProposals = 4_096;
 const retryTicks = 2;
 
 /** Under whom a proposal was sent: a new leader or term means that it may be lost. */
-type Reign = { readonly leader: NodeId; readonly term: number };
+export type Reign = { readonly leader: NodeId; readonly term: number };
 
 type Pending = {
   readonly id: string;
@@ -180,7 +180,7 @@ export function noQuorum(why: string): RaftError {
   );
 }
 
-function isSameReign(left: Reign | undefined, right: Reign | undefined): boolean {
+export function isSameReign(left: Reign | undefined, right: Reign | undefined): boolean {
   return left?.leader === right?.leader && left?.term === right?.term;
 }
 

@@ -43,7 +43,6 @@ const natural = z.int().nonnegative();
 
 const requestSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("propose"), proposals: z.array(bytes).max(maxForwarded) }),
-  z.strictObject({ kind: z.literal("read_index") }),
   z.strictObject({ kind: z.literal("position") }),
   z.strictObject({
     kind: z.literal("snapshot_chunk"),
@@ -54,7 +53,6 @@ const requestSchema = z.discriminatedUnion("kind", [
 ]);
 const answerSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("accepted") }),
-  z.strictObject({ kind: z.literal("index"), index: natural }),
   z.strictObject({ kind: z.literal("position"), index: natural, term: natural }),
   z.strictObject({ kind: z.literal("chunk"), data: bytes }),
   z.strictObject({ kind: z.literal("refused") }),

@@ -118,7 +118,6 @@ class Runner implements RaftRunner {
       appliedIndex,
       announcement: "on_request",
     });
-    const electionMs = timing.electionTicks * timing.tickMs;
     const request: RaftTransport["request"] = (to, body, { signal }) =>
       transport.request(to, body, { signal: AbortSignal.any([signal, this.#stop.signal]) });
     this.#proposals = new PendingProposals({
@@ -134,11 +133,14 @@ class Runner implements RaftRunner {
     this.#reads = new ReadRounds({
       self,
       clock,
-      request,
-      retryMs: timing.heartbeatTicks * timing.tickMs,
-      attemptMs: electionMs,
-      leader: () => this.#raft.leader,
-      startRound: () => this.#startRead(),
+      timeoutMs: options.proposalTimeoutMs ?? defaultProposalTimeoutMs,
+      answerTicks: timing.electionTicks,
+      session: randomName(random, 16),
+      startRound: () => this.#raft.readIndex(),
+      isLeader: () => this.#raft.role === "leader",
+      appliedIndex: () => this.#raft.appliedIndex,
+      send: (to, message) => transport.send(to, [message]),
+      wake: () => this.#wake(),
     });
     this.#snapshotSource = new SnapshotSource({ load: () => this.#loadSnapshot(), clock });
     this.#snapshotReceiver = new SnapshotReceiver({
@@ -157,7 +159,7 @@ class Runner implements RaftRunner {
     this.#status = new Cell(this.#readStatus());
     this.#applyWhatIsKnown();
     transport.onMessages((from, messages) => this.#receive(from, messages));
-    transport.onRequest((from, body, { signal }) => this.#answer(from, body, signal));
+    transport.onRequest((from, body) => this.#answer(from, body));
     transport.onStream((from, stream) => this.#feedServer.serve(from, stream));
     this.#ticking = this.#tickLoop();
   }
@@ -173,19 +175,9 @@ class Runner implements RaftRunner {
   }
 
   async barrier({ signal }: { readonly signal: AbortSignal }): Promise<number> {
-    const { clock, proposalTimeoutMs = defaultProposalTimeoutMs } = this.#options;
+    if (this.#stop.signal.aborted) throw stopped();
     if (this.#isLeaderless) throw noQuorum("no leader can be found");
-    const reason = noQuorum("the leader did not confirm a read in time");
-    const either = AbortSignal.any([signal, this.#stop.signal]);
-    return await withDeadline(
-      clock,
-      { timeoutMs: proposalTimeoutMs, signal: either, reason },
-      async (options) => {
-        const index = await this.#reads.readIndex(options);
-        await whenCell(this.#status, ({ appliedIndex }) => appliedIndex >= index, options);
-        return index;
-      },
-    );
+    return await this.#reads.read({ signal });
   }
 
   async changeConfiguration(
@@ -354,6 +346,7 @@ class Runner implements RaftRunner {
       this.#guard(() => this.#raft.tick());
       this.#leaderlessTicks = this.#raft.leader === undefined ? this.#leaderlessTicks + 1 : 0;
       this.#proposals.tick({ isLeaderless: this.#isLeaderless });
+      this.#reads.tick({ isLeaderless: this.#isLeaderless });
       this.#snapshotSource.tick();
       this.#feedServer.tick();
       this.#followLoop.tick();
@@ -364,34 +357,41 @@ class Runner implements RaftRunner {
   #receive(from: NodeId, messages: readonly PeerMessage[]): void {
     if (this.#stop.signal.aborted) return;
     this.#guard(() => {
-      for (const message of messages) {
-        if (message.kind === "snapshot_offer") this.#considerOffer(from, message);
-        else this.#raft.step(from, message);
-      }
+      for (const message of messages) this.#step(from, message);
     });
     this.#wake();
   }
 
-  async #answer(from: NodeId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  #step(from: NodeId, message: PeerMessage): void {
+    switch (message.kind) {
+      case "snapshot_offer":
+        this.#considerOffer(from, message);
+        break;
+      case "read_request":
+        this.#reads.asked(from, message);
+        break;
+      case "read_answer":
+        this.#reads.answered(from, message);
+        break;
+      default:
+        this.#raft.step(from, message);
+    }
+  }
+
+  async #answer(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
     if (this.#stop.signal.aborted) throw stopped();
     const request = decodeLeaderRequest(body);
-    const answer = await this.#answerRequest(from, request, signal);
+    const answer = await this.#answerRequest(from, request);
     if (answer.kind === "refused") {
       this.#options.logger.debug({ from, kind: request.kind }, "request to the leader refused");
     }
     return encodeExchange(answer);
   }
 
-  async #answerRequest(
-    from: NodeId,
-    request: LeaderRequest,
-    signal: AbortSignal,
-  ): Promise<LeaderAnswer> {
+  async #answerRequest(from: NodeId, request: LeaderRequest): Promise<LeaderAnswer> {
     switch (request.kind) {
       case "propose":
         return this.#appendForwarded(from, request.proposals);
-      case "read_index":
-        return await this.#answerRead(signal);
       case "position":
         return { kind: "position", ...this.position() };
       case "snapshot_chunk":
@@ -412,21 +412,6 @@ class Runner implements RaftRunner {
     return { kind: result.kind === "appended" ? "accepted" : "refused" };
   }
 
-  async #answerRead(signal: AbortSignal): Promise<LeaderAnswer> {
-    try {
-      const either = AbortSignal.any([signal, this.#stop.signal]);
-      return { kind: "index", index: await this.#reads.lead({ signal: either }) };
-    } catch {
-      return { kind: "refused" };
-    }
-  }
-
-  #startRead(): number | undefined {
-    const context = this.#raft.readIndex();
-    this.#wake();
-    return context;
-  }
-
   /** Asks for a pump in the next turn, so that what comes in during this one is one batch. */
   #wake(): void {
     if (this.#isPumpDue || this.#stop.signal.aborted) return;
@@ -442,9 +427,10 @@ class Runner implements RaftRunner {
   #pump(): void {
     if (this.#stop.signal.aborted) return;
     this.#guard(() => {
-      const { leader, term, role } = this.#raft;
-      this.#proposals.flush(leader === undefined ? undefined : { leader, term });
-      if (role !== "leader") this.#reads.failAll();
+      const { leader, term } = this.#raft;
+      const reign = leader === undefined ? undefined : { leader, term };
+      this.#proposals.flush(reign);
+      this.#reads.flush(reign);
       for (let count = 0; count < maxReadiesPerTurn; count += 1) {
         const ready = this.#raft.takeReady();
         if (ready === undefined) break;
@@ -656,7 +642,7 @@ class Runner implements RaftRunner {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort(error);
     this.#proposals.failAll(error);
-    this.#reads.failAll();
+    this.#reads.failAll(error);
   }
 }
 

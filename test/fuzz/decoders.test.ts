@@ -122,7 +122,7 @@ const cases: readonly Case[] = [
     name: "answers of the leader",
     samples: [
       encodeExchange({ kind: "chunk", data: new Uint8Array(100) }),
-      encodeExchange({ kind: "index", index: 9 }),
+      encodeExchange({ kind: "position", index: 9, term: 3 }),
     ],
     decode: decodeLeaderAnswer,
   },

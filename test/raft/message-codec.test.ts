@@ -45,6 +45,9 @@ const messages: readonly PeerMessage[] = [
     bytes: 9,
   },
   { kind: "timeout_now", term: 4 },
+  { kind: "read_request", round: "session:1" },
+  { kind: "read_answer", round: "session:1", index: 9 },
+  { kind: "read_answer", round: "session:2", index: null },
 ];
 
 t.test("every message comes out as it went in", async (t) => {
@@ -68,6 +71,7 @@ t.test("what a peer should not send is refused", async (t) => {
     ["a negative term", packr.pack([{ kind: "timeout_now", term: -1 }])],
     ["a fractional term", packr.pack([{ kind: "timeout_now", term: 1.5 }])],
     ["a key too many", packr.pack([{ kind: "timeout_now", term: 1, force: true }])],
+    ["a long name", packr.pack([{ kind: "read_request", round: "x".repeat(65) }])],
     ["entries with a gap", encodeFrame([encodeMessage(gap)])],
     ["a broken configuration", encodeFrame([encodeMessage({ ...append, entries: [broken] })])],
   ];

@@ -104,7 +104,8 @@ function start(peers: Peers) {
   const receiver = createPeerTransport({ network: peers.network(b), ...options });
   const terms = new Cell<readonly number[]>([]);
   receiver.onMessages((from, messages) => {
-    if (from === a) terms.set([...terms.get(), ...messages.map(({ term }) => term)]);
+    const heard = messages.flatMap((message) => ("term" in message ? [message.term] : []));
+    if (from === a) terms.set([...terms.get(), ...heard]);
   });
   const heard = async (term: number) => {
     while (!terms.get().includes(term))
