@@ -54,8 +54,18 @@ export class Nemesis {
   #crashOne(machine: Machine | undefined): void {
     const { swarm, queue } = this.#context;
     if (machine?.isUp !== true) return;
-    machine.crash({ losesPower: this.#context.chance(swarm.powerLossRate) });
+    const losesPower = this.#context.chance(swarm.powerLossRate);
+    machine.crash({ losesPower });
+    // A process that ends takes its connections with it; without power a machine falls silent.
+    if (!losesPower) this.#disconnect(machine);
     queue.after(1 + this.#context.below(swarm.maxDown), () => machine.start());
+  }
+
+  #disconnect(machine: Machine): void {
+    for (const other of this.#machines) {
+      if (!other.isUp) continue;
+      other.whenRunning(() => other.process?.disconnected(machine.id));
+    }
   }
 
   /** Waits for a new leader, or one that has begun to change the members. */

@@ -68,6 +68,12 @@ export class Process {
     this.drain();
   }
 
+  /** The connection to another process broke, because that one ended. */
+  disconnected(from: NodeId): void {
+    this.raft.disconnected(from);
+    this.drain();
+  }
+
   receive(from: NodeId, message: Message): void {
     const { raft } = this;
     if (message.kind === "snapshot_request" && this.#makes("restores_older_snapshot")) {

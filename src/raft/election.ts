@@ -1,4 +1,5 @@
 import type { NodeId } from "../kernel/index.ts";
+import { randomBelow } from "../kernel/index.ts";
 import { appendAsLeader } from "./commit.ts";
 import { allMembers, allVoters, isVoter } from "./configuration.ts";
 import type { PreVoteRequest, PreVoteResponse, VoteRequest, VoteResponse } from "./message.ts";
@@ -41,6 +42,21 @@ export function preCampaign(state: RaftState): void {
     send(state, to, { kind: "pre_vote_request", term: state.term + 1, lastEntry });
   }
   concludeElection(state, candidate);
+}
+
+/**
+ * The connection to the leader broke, as it does when its process ends: soon asks for
+ * pre-votes, instead of waiting for its silence. That the leader is forgotten gives up this
+ * node's lease; who still hears it keeps theirs, so only a majority that lost it can elect.
+ * A heartbeat over a new connection brings it back, hence the time for one.
+ */
+export function suspectLeader(state: RaftState): void {
+  const { random, timing } = state;
+  const { electionTicks, heartbeatTicks } = timing;
+  becomeFollower(state, { term: state.term, leader: undefined });
+  const spreadTicks = Math.max(1, Math.floor(electionTicks / 4));
+  const soonTicks = heartbeatTicks + 1 + randomBelow(random, spreadTicks);
+  state.electionTimeoutTicks = Math.min(soonTicks, state.electionTimeoutTicks);
 }
 
 /** Starts an election in a new term (paper §5.2). */

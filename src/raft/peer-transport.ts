@@ -36,6 +36,7 @@ export function createPeerTransport({
 }): PeerTransport {
   const stop = new AbortController();
   const links = new Map<NodeId, PeerLink>();
+  let unsubscribe = (): void => undefined;
   return {
     send(to, messages) {
       if (stop.signal.aborted) return;
@@ -53,6 +54,15 @@ export function createPeerTransport({
         });
       });
     },
+    onDisconnect(listener) {
+      let before = network.connected.get();
+      unsubscribe = network.connected.subscribe(() => {
+        const now = network.connected.get();
+        const gone = [...before].filter((node) => !now.has(node));
+        before = now;
+        for (const node of gone) listener(node);
+      });
+    },
     request: (to, body, { signal }) => network.request(to, requestProtocol, body, { signal }),
     onRequest(handler) {
       network.handle(requestProtocol, handler);
@@ -64,6 +74,7 @@ export function createPeerTransport({
     droppedMessages: () => [...links.values()].reduce((sum, { dropped }) => sum + dropped, 0),
     async [Symbol.asyncDispose]() {
       stop.abort(new Error("The transport was closed."));
+      unsubscribe();
       await Promise.all([...links.values()].map(({ done }) => done));
     },
   };
@@ -92,6 +103,8 @@ class PeerLink {
   dropped = 0;
   readonly #options: LinkOptions;
   readonly #wakeup = new Wakeup();
+  /** Ends the pause after a failure: there is a connection. */
+  readonly #connected = new Wakeup();
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
 
@@ -116,12 +129,12 @@ class PeerLink {
   async #run(): Promise<void> {
     const { network, clock, logger, signal, to } = this.#options;
     let failures = 0;
-    // A connection that comes up ends the pause early.
     const unsubscribe = network.connected.subscribe(() => {
-      if (network.connected.get().has(to)) this.#wakeup.wake();
+      if (network.connected.get().has(to)) this.#connected.wake();
     });
     while (!signal.aborted) {
       try {
+        this.#connected.reset();
         if (this.#queue.length === 0) {
           this.#wakeup.reset();
           await this.#wakeup.wait(clock, { atMostMs: idleMs, signal });
@@ -139,7 +152,7 @@ class PeerLink {
         failures = Math.min(failures + 1, 16);
         // What waited is out of date by the time that the peer is back.
         this.#dropAll();
-        await clock.sleep(retryInMs, { signal }).catch(() => undefined);
+        await this.#connected.wait(clock, { atMostMs: retryInMs, signal });
       }
     }
     unsubscribe();

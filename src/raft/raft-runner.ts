@@ -159,6 +159,7 @@ class Runner implements RaftRunner {
     this.#status = new Cell(this.#readStatus());
     this.#applyWhatIsKnown();
     transport.onMessages((from, messages) => this.#receive(from, messages));
+    transport.onDisconnect((from) => this.#disconnected(from));
     transport.onRequest((from, body) => this.#answer(from, body));
     transport.onStream((from, stream) => this.#feedServer.serve(from, stream));
     this.#ticking = this.#tickLoop();
@@ -359,6 +360,12 @@ class Runner implements RaftRunner {
     this.#guard(() => {
       for (const message of messages) this.#step(from, message);
     });
+    this.#wake();
+  }
+
+  #disconnected(from: NodeId): void {
+    if (this.#stop.signal.aborted) return;
+    this.#guard(() => this.#raft.disconnected(from));
     this.#wake();
   }
 

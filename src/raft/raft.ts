@@ -20,6 +20,7 @@ import {
   isLeaseHeld,
   mayCampaign,
   preCampaign,
+  suspectLeader,
 } from "./election.ts";
 import {
   type CommittedBatch,
@@ -253,6 +254,12 @@ export class Raft {
     if (state.electionElapsedTicks < state.electionTimeoutTicks) return;
     if (mayCampaign(state)) preCampaign(state);
     else becomeFollower(state, { term: state.term, leader: undefined });
+  }
+
+  /** The connection to a peer broke. Where it led, another leader is looked for soon. */
+  disconnected(from: NodeId): void {
+    const { role } = this.#state;
+    if (role.kind === "follower" && role.leader === from) suspectLeader(this.#state);
   }
 
   /** Takes in one message from a peer. Never waits; all that follows is in the next ready. */

@@ -8,6 +8,8 @@ export interface RaftTransport {
   send(to: NodeId, messages: readonly PeerMessage[]): void;
   /** Where messages of peers go. Called once, before anything is sent. */
   onMessages(listener: (from: NodeId, messages: readonly PeerMessage[]) => void): void;
+  /** Who is told when the connection to a peer is gone. Called once. */
+  onDisconnect(listener: (from: NodeId) => void): void;
   /** One answer to one request; rejects when the peer cannot be reached or refuses. */
   request(
     to: NodeId,

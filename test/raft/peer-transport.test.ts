@@ -46,11 +46,12 @@ class Peers {
   readonly open: PeerStream[] = [];
   opened = 0;
   refusals = 0;
+  readonly connected = new Cell<ReadonlySet<NodeId>>(new Set());
 
   network(self: NodeId): PeerNetwork {
     return {
       self,
-      connected: new Cell<ReadonlySet<NodeId>>(new Set()),
+      connected: this.connected,
       drop: () => undefined,
       request: async (_to, _protocol, body) => body,
       handle: () => undefined,
@@ -166,4 +167,41 @@ t.test("an unreachable peer costs a bounded queue and is tried again with a paus
   await keepSending;
   t.equal(peers.refusals, 0);
   await stop();
+});
+
+t.test("a connection that comes up ends the pause after failures", async (t) => {
+  const peers = new Peers();
+  peers.refusals = 6;
+  const { sender, heard, stop } = start(peers);
+  const sending = new AbortController();
+  const keepSending = (async () => {
+    while (!sending.signal.aborted) {
+      sender.send(b, [heartbeat(7)]);
+      // Flaps, so that every pause ends as soon as it has begun.
+      peers.connected.set(new Set([b]));
+      peers.connected.set(new Set());
+      await systemClock.sleep(5, sending).catch(() => undefined);
+    }
+  })();
+  const startMs = systemClock.monotonic();
+  await heard(7);
+  // The pauses after six failures are 50, 100, ... 1600 ms: above three seconds together.
+  t.ok(systemClock.monotonic() - startMs < 1_600, "sooner than the last pause alone");
+  sending.abort();
+  await keepSending;
+  await stop();
+});
+
+t.test("a connection that is gone is told, once and to no closed transport", async (t) => {
+  const peers = new Peers();
+  const { sender, stop } = start(peers);
+  const gone: string[] = [];
+  sender.onDisconnect((node) => gone.push(node));
+  peers.connected.set(new Set([b, nodeId("c")]));
+  t.strictSame(gone, []);
+  peers.connected.set(new Set([b]));
+  t.strictSame(gone, ["c"]);
+  await stop();
+  peers.connected.set(new Set());
+  t.strictSame(gone, ["c"]);
 });

@@ -1,4 +1,5 @@
 import t from "tap";
+import { systemClock } from "../../src/kernel/io/system.ts";
 import type { RaftError } from "../../src/raft/index.ts";
 import { MemoryLogStorage } from "../../src/raft/index.ts";
 import {
@@ -77,6 +78,21 @@ t.test("proposals go on after the leader is lost, and it catches up when it is b
   network.down.delete(old.id);
   await old.runner.barrier(soon());
   t.strictSame(old.machine.texts, ["after"]);
+  await dispose(nodes);
+});
+
+t.test("a leader whose connections break is replaced before its silence counts", async (t) => {
+  const network = new MemoryNetwork();
+  const electionTicks = 400;
+  const timing = { tickMs: 5, heartbeatTicks: 2, electionTicks };
+  const nodes = await startCluster(network, ["a", "b", "c"], { timing });
+  const old = leaderAmong(nodes);
+  const [follower] = others(nodes, old);
+  const startMs = systemClock.monotonic();
+  network.disconnect(old.id);
+  await follower?.runner.propose(bytesOf("after"), soon());
+  const tookMs = systemClock.monotonic() - startMs;
+  t.ok(tookMs < electionTicks * timing.tickMs, "sooner than by an election timeout");
   await dispose(nodes);
 });
 

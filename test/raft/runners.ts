@@ -21,9 +21,16 @@ export class MemoryNetwork {
   readonly #listeners = new Map<NodeId, Listener>();
   readonly #handlers = new Map<NodeId, Handler>();
   readonly #streamHandlers = new Map<NodeId, StreamHandler>();
+  readonly #disconnected = new Map<NodeId, (from: NodeId) => void>();
   readonly down = new Set<NodeId>();
   /** The next answers to requests are lost on their way back. */
   answersToLose = 0;
+
+  /** Nobody reaches the node any more, and all see their connection to it break. */
+  disconnect(node: NodeId): void {
+    this.down.add(node);
+    for (const [self, listener] of this.#disconnected) if (self !== node) listener(node);
+  }
 
   transport(self: NodeId): RaftTransport {
     const isCut = (to: NodeId) => this.down.has(self) || this.down.has(to);
@@ -36,6 +43,9 @@ export class MemoryNetwork {
       },
       onMessages: (listener) => {
         this.#listeners.set(self, listener);
+      },
+      onDisconnect: (listener) => {
+        this.#disconnected.set(self, listener);
       },
       request: async (to, body, { signal }) => {
         const handler = this.#handlers.get(to);

@@ -73,6 +73,9 @@ const performers: Readonly<Record<string, Performer>> = {
   park: (cluster, command) => cluster.park(linksOf(command)),
   unpark: (cluster) => cluster.unpark(),
   duplicate: (cluster, command) => cluster.duplicate(linksOf(command)),
+  // `disconnect 2 1`: node 2 sees that its connection to node 1 is gone.
+  disconnect: (cluster, { words: [name = "", from = ""] }) =>
+    cluster.act(name, (raft) => raft.disconnected(nodeId(from))),
   reverse: (cluster) => cluster.reverse(),
   isolate: (cluster, { words }) => {
     for (const name of words) cluster.isolate(name);
