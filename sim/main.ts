@@ -3,13 +3,15 @@ import { parseArgs } from "node:util";
 import { messageOf } from "../src/kernel/index.ts";
 import { findPlantedBugs } from "./planted.ts";
 import { defaultThreads } from "./pool.ts";
-import { plantedBugs } from "./raft/planted-bugs.ts";
-import { runRaftWorld } from "./raft/world.ts";
 import { runSeeds } from "./seeds.ts";
+import { type Simulation, simulations } from "./simulations.ts";
 
-const help = `Simulates the replicated log under faults. One seed is one run, always the same.
+const help = `Simulates a part of Skein under faults. One seed is one run, always the same.
 
-  npm run sim -- --seeds N             runs the seeds 1 to N
+${simulations.map(({ name, summary }) => `  ${name.padEnd(7)} ${summary}`).join("\n")}
+
+  npm run sim -- --seeds N             runs the seeds 1 to N of raft
+  npm run sim -- gossip --seeds N      the same of gossip; so with all that follows
   npm run sim -- --seeds N --from S    begins at seed S; "random" draws one and prints it
   npm run sim -- --seed S              runs one seed; prints its story when it fails
   npm run sim -- --seed S --trace      prints the story whatever happens
@@ -22,7 +24,8 @@ const help = `Simulates the replicated log under faults. One seed is one run, al
 /** What led to a failure is near the end of the story. */
 const shownLines = 80;
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     seeds: { type: "string", default: "200" },
     from: { type: "string", default: "1" },
@@ -43,10 +46,11 @@ async function main(): Promise<boolean> {
     console.log(help);
     return true;
   }
-  if (values.planted) return await findPlanted(threads);
-  if (values.seed !== undefined) return await replay(naturalOf("seed", values.seed));
+  const simulation = simulationOf(positionals);
+  if (values.planted) return await findPlanted(simulation, threads);
+  if (values.seed !== undefined) return await replay(simulation, naturalOf("seed", values.seed));
   const first = values.from === "random" ? randomInt(1, 2 ** 31) : naturalOf("from", values.from);
-  return await run(first, { count: naturalOf("seeds", values.seeds), threads });
+  return await run(simulation, first, { count: naturalOf("seeds", values.seeds), threads });
 }
 
 function naturalOf(name: string, text: string): number {
@@ -56,67 +60,82 @@ function naturalOf(name: string, text: string): number {
   process.exit(2);
 }
 
+/** What is asked for by its name; the log when nothing is. */
+function simulationOf([name = "raft", ...rest]: readonly string[]): Simulation {
+  const simulation = simulations.find((each) => each.name === name);
+  if (simulation !== undefined && rest.length === 0) return simulation;
+  console.error(`There is no simulation ${[name, ...rest].join(" ")}.\n\n${help}`);
+  process.exit(2);
+}
+
 async function run(
+  simulation: Simulation,
   first: number,
   options: { readonly count: number; readonly threads: number },
 ): Promise<boolean> {
+  const { name } = simulation;
   const started = performance.now();
-  const { runs, cpuMs, totals, failure } = await runSeeds(first, options);
+  const { runs, cpuMs, totals, failure } = await runSeeds(simulation.name, first, options);
   if (failure !== undefined) {
-    const isRepeated = !(await replay(failure.seed));
-    if (!isRepeated) console.error(`raft: seed ${failure.seed} failed only once: ${failure.stack}`);
+    const isRepeated = !(await replay(simulation, failure.seed));
+    if (!isRepeated) {
+      console.error(`${name}: seed ${failure.seed} failed only once: ${failure.stack}`);
+    }
     return false;
   }
   const seconds = ((performance.now() - started) / 1_000).toFixed(1);
   const rate = (runs / (cpuMs / 1_000)).toFixed(0);
-  const { steps, committed, acknowledged, reads, undecided, onFiles } = totals;
+  const counts = Object.entries(totals).map(([what, count]) => `${count} ${what}`);
   console.log(
-    `raft: ${runs} seeds from ${first} passed in ${seconds} s, ${rate} runs a second of CPU time ` +
-      `(${onFiles} on log files; ${steps} steps, ${committed} entries committed, ` +
-      `${acknowledged} writes and ${reads} reads answered, ${undecided} histories undecided)`,
+    `${name}: ${runs} seeds from ${first} passed in ${seconds} s, ` +
+      `${rate} runs a second of CPU time (${counts.join(", ")})`,
   );
   return true;
 }
 
 /** Runs one seed; where it fails, tells what happened. */
-async function replay(seed: number): Promise<boolean> {
-  const bug =
-    values.bug === undefined
-      ? undefined
-      : plantedBugs.find(({ name }) => name.includes(values.bug ?? ""));
+async function replay({ name, bugs, run }: Simulation, seed: number): Promise<boolean> {
+  const { bug: text } = values;
+  const bug = text === undefined ? undefined : bugs.find((each) => each.name.includes(text));
   const lines: string[] = [];
   const keep = (line: string) => {
     lines.push(line);
     if (lines.length > 2 * shownLines) lines.splice(0, shownLines);
   };
   try {
-    await runRaftWorld({ seed, bug, print: values.trace ? (line) => console.log(line) : keep });
-    console.log(`raft: seed ${seed} passed`);
+    const print = values.trace ? (line: string) => console.log(line) : keep;
+    await run({ seed, bug: bug?.name, print });
+    console.log(`${name}: seed ${seed} passed`);
     return true;
   } catch (error) {
     for (const line of lines.slice(-shownLines)) console.error(line);
-    console.error(`\nraft: seed ${seed} failed: ${messageOf(error)}`);
+    console.error(`\n${name}: seed ${seed} failed: ${messageOf(error)}`);
     console.error(error instanceof Error ? error.stack : "");
     const planted = bug === undefined ? "" : ` --bug "${bug.name}"`;
-    console.error(`Replay the whole story: npm run sim -- --seed ${seed}${planted} --trace`);
+    console.error(
+      `Replay the whole story: npm run sim -- ${name} --seed ${seed}${planted} --trace`,
+    );
     return false;
   }
 }
 
-async function findPlanted(threads: number): Promise<boolean> {
-  const bugs = plantedBugs.filter(({ name }) => name.includes(values.bug ?? ""));
+async function findPlanted(simulation: Simulation, threads: number): Promise<boolean> {
+  const bugs = simulation.bugs.filter(({ name }) => name.includes(values.bug ?? ""));
   let found = 0;
-  await findPlantedBugs(bugs, {
-    threads,
-    onResult: ({ bug, failure, runs }) => {
-      const text =
-        failure === undefined
-          ? `NOT FOUND in ${runs} seeds`
-          : `seed ${failure.seed} of ${bug.seeds}: ${failure.why.split("\n")[0]}`;
-      console.log(`${bug.name} (${bug.section}): ${text}`);
-      if (failure !== undefined) found += 1;
+  await findPlantedBugs(
+    { ...simulation, bugs },
+    {
+      threads,
+      onResult: ({ bug, failure, runs }) => {
+        const text =
+          failure === undefined
+            ? `NOT FOUND in ${runs} seeds`
+            : `seed ${failure.seed} of ${bug.seeds}: ${failure.why.split("\n")[0]}`;
+        console.log(`${bug.name} (${bug.section}): ${text}`);
+        if (failure !== undefined) found += 1;
+      },
     },
-  });
+  );
   console.log(`${found} of ${bugs.length} planted bugs found`);
   return found === bugs.length;
 }

@@ -1,5 +1,6 @@
-import { addTotals, type Failure, noTotals, type Totals } from "./job.ts";
+import { addTotals, type Failure } from "./job.ts";
 import { runJobs } from "./pool.ts";
+import type { Totals } from "./simulations.ts";
 
 const seedsInJob = 20;
 
@@ -13,16 +14,17 @@ export type SeedsResult = {
 
 /** Runs `count` seeds from `first` on, on several threads, until one fails. */
 export async function runSeeds(
+  simulation: string,
   first: number,
   { count, threads }: { readonly count: number; readonly threads: number },
 ): Promise<SeedsResult> {
-  let totals = noTotals;
+  let totals: Totals = {};
   let runs = 0;
   let cpuMs = 0;
   let failure: Failure | undefined;
   const jobs = Array.from({ length: Math.ceil(count / seedsInJob) }, (_, position) => {
     const begin = first + position * seedsInJob;
-    return { first: begin, count: Math.min(seedsInJob, first + count - begin) };
+    return { simulation, first: begin, count: Math.min(seedsInJob, first + count - begin) };
   });
   await runJobs(jobs, {
     threads: Math.min(threads, jobs.length),

@@ -14,6 +14,8 @@ const stateTopic = "skein/state/1";
 
 /** A message with a larger record would be over what gossip carries; it is fetched instead. */
 const maxPublishedRecordBytes = 15 * 1024;
+/** Newcomers that are asked for what they are, at once; of more at a time others tell. */
+const maxGreeted = 8;
 /** A request holds 1 MiB; the rest of a large difference follows with the next exchange. */
 const maxSyncBytes = 768 * 1024;
 
@@ -38,6 +40,8 @@ class RunningGossip implements Gossip {
   readonly #detector: FailureDetector;
   #isPublishDue = false;
   #isIsolated = false;
+  #isStarted = false;
+  #shown: { readonly revision: number; readonly isIsolated: boolean } | undefined;
   #undo: readonly (() => void)[] = [];
   readonly #view: MemberView;
   readonly #prober: Prober;
@@ -61,7 +65,9 @@ class RunningGossip implements Gossip {
       timing,
       incarnation: () => this.#table.incarnation,
       known: (node) => this.#table.get(node),
-      onAsked: (about, from) => this.#hear([about], from),
+      onAsked: (about, from) => {
+        if (this.#isAdmitted(from)) this.#hear([about], from);
+      },
       onHeard: (node, of) => this.#heardFrom(node, of),
     });
     this.#exchange = new RecordExchange({
@@ -88,6 +94,7 @@ class RunningGossip implements Gossip {
     network.subscribe(memberTopic, (from, body) => this.#onMessage(from, body));
     network.subscribe(stateTopic, (from, body) => this.#onMessage(from, body));
     this.#admit();
+    this.#isStarted = true;
     this.#undo = [
       options.admitted.subscribe(() => this.#admit()),
       network.connected.subscribe(() => this.#exchange.meet(network.connected.get())),
@@ -138,7 +145,7 @@ class RunningGossip implements Gossip {
 
   #onMessage(from: NodeId, body: Uint8Array): void {
     const message = decodeMessage(body);
-    if (message === undefined) return;
+    if (message === undefined || !this.#isAdmitted(from)) return;
     switch (message.kind) {
       case "claims":
         this.#hear(message.claims, from);
@@ -159,7 +166,7 @@ class RunningGossip implements Gossip {
   }
 
   #heardFrom(node: NodeId, incarnation: number): void {
-    if (!this.#options.admitted.get().has(node)) return;
+    if (!this.#isAdmitted(node)) return;
     this.#detector.heardFrom(node);
     this.#table.heardFrom(node, incarnation, this.#options.clock.monotonic());
     this.#update();
@@ -190,7 +197,7 @@ class RunningGossip implements Gossip {
     readonly from: NodeId;
     readonly incarnation: number;
   }): boolean {
-    if (!this.#options.admitted.get().has(said.about)) return false;
+    if (!this.#isAdmitted(said.about)) return false;
     return isPlausible(said, this.#table.get(said.about)?.incarnation ?? 0);
   }
 
@@ -227,12 +234,15 @@ class RunningGossip implements Gossip {
     const members = admitted.get();
     this.#table.keepOnly(members);
     this.#recordTable.keepOnly(new Set([...members, network.self]));
-    for (const node of members) {
+    const newcomers = [...members].filter((node) => this.#table.get(node) === undefined);
+    for (const node of newcomers) {
       // Of a member that was never heard nothing is known: no work and no traffic until it is.
-      if (this.#table.get(node) !== undefined) continue;
       this.#table.suspect(node, network.self, clock.monotonic());
     }
     this.#update();
+    if (!this.#isStarted) return;
+    // What a newcomer said of itself came before it was known here that it may.
+    for (const node of newcomers.slice(0, maxGreeted)) this.#exchange.begin(node);
   }
 
   #syncFor(digest: readonly RecordId[]): Sync {
@@ -250,7 +260,13 @@ class RunningGossip implements Gossip {
     };
   }
 
+  #isAdmitted(node: NodeId): boolean {
+    return this.#options.admitted.get().has(node);
+  }
+
   #takeIn({ claims, digest, records }: Sync, from: NodeId): void {
+    // A removed member that goes on, or one that is not known here yet: its word counts for nothing.
+    if (!this.#isAdmitted(from)) return;
     // Only a member's own suspicion counts as a confirmation; what it passes on does not.
     this.#hear(
       claims.filter(({ status, nodeId }) => status !== "suspect" || nodeId === this.#table.self),
@@ -285,13 +301,19 @@ class RunningGossip implements Gossip {
     this.#update();
   }
 
+  /** Shows what has changed. Most of what is heard changes nothing, and must cost nothing. */
   #update(): void {
-    const changes = this.#view.show(this.#table.entries(), this.#isIsolated);
-    for (const change of changes) {
-      this.#options.logger.info(change, "member changed");
-      if (change.status === "failed") this.#options.network.drop(change.member);
+    const { revision } = this.#table;
+    const isIsolated = this.#isIsolated;
+    if (this.#shown?.revision !== revision || this.#shown.isIsolated !== isIsolated) {
+      this.#shown = { revision, isIsolated };
+      const changes = this.#view.show(this.#table.entries(), isIsolated);
+      for (const change of changes) {
+        this.#options.logger.info(change, "member changed");
+        if (change.status === "failed") this.#options.network.drop(change.member);
+      }
+      this.#members.set(this.#view.members);
     }
-    this.#members.set(this.#view.members);
     this.#records.set(this.#recordTable.records);
   }
 }

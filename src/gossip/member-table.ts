@@ -79,6 +79,8 @@ export class MemberTable {
   #incarnation: number;
   readonly #entries = new Map<NodeId, MemberEntry>();
   readonly #saveIncarnation: (value: number) => void;
+  #admitted: ReadonlySet<NodeId> | undefined;
+  #revision = 0;
 
   constructor(options: {
     readonly self: NodeId;
@@ -104,14 +106,28 @@ export class MemberTable {
     return this.#entries.get(node);
   }
 
-  /** Members that the cluster no longer admits are forgotten. */
+  /** Grows with every change. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /**
+   * Members that the cluster no longer admits are forgotten, and whatever is still said of
+   * them, or was on its way, is not taken in: the set is their tombstone.
+   */
   keepOnly(admitted: ReadonlySet<NodeId>): boolean {
+    this.#admitted = admitted;
     let isChanged = false;
     for (const node of this.#entries.keys()) {
-      if (node === this.self || admitted.has(node)) continue;
+      if (this.#mayBeKnown(node)) continue;
       isChanged = this.#entries.delete(node) || isChanged;
     }
+    if (isChanged) this.#revision += 1;
     return isChanged;
+  }
+
+  #mayBeKnown(node: NodeId): boolean {
+    return node === this.self || this.#admitted === undefined || this.#admitted.has(node);
   }
 
   /**
@@ -120,6 +136,7 @@ export class MemberTable {
    */
   hear(claim: Claim, nowMs: number): Claim | undefined {
     if (claim.nodeId === this.self) return this.#refute(claim, nowMs);
+    if (!this.#mayBeKnown(claim.nodeId)) return undefined;
     if (!supersedes(claim, this.#entries.get(claim.nodeId))) return undefined;
     this.#put(claim, nowMs);
     return claim;
@@ -137,6 +154,7 @@ export class MemberTable {
    * one. Returns what to tell, where it is news.
    */
   suspect(node: NodeId, by: NodeId, nowMs: number, incarnation?: number): Claim | undefined {
+    if (!this.#mayBeKnown(node)) return undefined;
     const entry = this.#entries.get(node);
     const said = incarnation ?? entry?.incarnation ?? 0;
     if (entry !== undefined && said < entry.incarnation) return undefined;
@@ -153,6 +171,7 @@ export class MemberTable {
         };
     if (known.status === "failed" || known.status === "left") return undefined;
     if (known.suspectedBy.has(by)) return undefined;
+    this.#revision += 1;
     this.#entries.set(node, {
       ...known,
       status: "suspect",
@@ -208,6 +227,7 @@ export class MemberTable {
 
   #put(claim: Claim, nowMs: number): void {
     const known = this.#entries.get(claim.nodeId);
+    this.#revision += 1;
     this.#entries.set(claim.nodeId, {
       ...claim,
       sinceMs: known?.status === claim.status ? known.sinceMs : nowMs,

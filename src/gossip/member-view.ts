@@ -1,7 +1,12 @@
 import type { Clock, NodeId } from "../kernel/index.ts";
 import type { MemberEntry, MemberStatus } from "./member-table.ts";
 
-export type KnownMember = { readonly status: MemberStatus; readonly sinceMs: number };
+export type KnownMember = {
+  readonly status: MemberStatus;
+  readonly sinceMs: number;
+  /** Which of its lives and refutations the status is about; it only grows. */
+  readonly incarnation: number;
+};
 
 export type MemberChange = {
   readonly member: NodeId;
@@ -32,11 +37,14 @@ export class MemberView {
     const since = new Map(entries.map((entry) => [entry.nodeId, this.#wallTimeOf(entry)]));
     this.#since = since;
     const members = new Map(
-      entries.map(({ nodeId, status, sinceMs: atMs }) => {
+      entries.map(({ nodeId, status, incarnation, sinceMs: atMs }) => {
         // Nobody is blamed for it, but what cannot be reached is no place to send requests to.
         const isOutOfReach = isIsolated && status === "alive" && nodeId !== this.#self;
         const sinceMs = since.get(nodeId)?.wallMs ?? atMs;
-        return [nodeId, { status: isOutOfReach ? "suspect" : status, sinceMs }] as const;
+        return [
+          nodeId,
+          { status: isOutOfReach ? "suspect" : status, sinceMs, incarnation },
+        ] as const;
       }),
     );
     const before = this.#members;
@@ -61,8 +69,9 @@ function isSame(
   after: ReadonlyMap<NodeId, KnownMember>,
 ): boolean {
   if (after.size !== before.size) return false;
-  return [...after].every(([node, { status, sinceMs }]) => {
+  return [...after].every(([node, { status, sinceMs, incarnation }]) => {
     const known = before.get(node);
-    return known?.status === status && known.sinceMs === sinceMs;
+    const isSameStatus = known?.status === status && known.sinceMs === sinceMs;
+    return isSameStatus && known.incarnation === incarnation;
   });
 }

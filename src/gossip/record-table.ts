@@ -19,6 +19,7 @@ export function isNewer(a: RecordId, b: RecordId | undefined): boolean {
 /** The newest record of each owner. */
 export class RecordTable {
   #records: ReadonlyMap<NodeId, StateRecord> = new Map();
+  #owners: ReadonlySet<NodeId> | undefined;
 
   get records(): ReadonlyMap<NodeId, StateRecord> {
     return this.#records;
@@ -26,12 +27,15 @@ export class RecordTable {
 
   /** Whether the record was news. */
   put(record: StateRecord): boolean {
+    if (this.#owners?.has(record.owner) === false) return false;
     if (!isNewer(record, this.#records.get(record.owner))) return false;
     this.#records = new Map(this.#records).set(record.owner, record);
     return true;
   }
 
+  /** Drops the records of all others, and takes in none of theirs from now on. */
   keepOnly(owners: ReadonlySet<NodeId>): boolean {
+    this.#owners = owners;
     const kept = new Map([...this.#records].filter(([owner]) => owners.has(owner)));
     if (kept.size === this.#records.size) return false;
     this.#records = kept;

@@ -1,0 +1,186 @@
+import type { SourceEdit } from "../planted-source.ts";
+
+/** A classic mistake, put in on purpose: a simulator that misses it proves nothing. */
+export type PlantedGossipBug = SourceEdit & {
+  readonly name: string;
+  readonly section: string;
+  /** The runs within which it must be found. */
+  readonly seeds: number;
+};
+
+const runner = "gossip/gossip-runner.ts";
+const members = "gossip/member-table.ts";
+const records = "gossip/record-table.ts";
+const detector = "gossip/failure-detector.ts";
+
+export const plantedGossipBugs: readonly PlantedGossipBug[] = [
+  {
+    name: "does not persist its incarnation at the start",
+    section: "SWIM §4.2",
+    seeds: 50,
+    file: runner,
+    find: "  incarnation.save(first);\n",
+    replace: "",
+  },
+  {
+    name: "does not persist the incarnation that it refutes with",
+    section: "SWIM §4.2",
+    seeds: 300,
+    file: members,
+    find: "    this.#saveIncarnation(this.#incarnation);\n",
+    replace: "",
+  },
+  {
+    name: "never refutes",
+    section: "SWIM §4.2",
+    seeds: 100,
+    file: members,
+    find: "if (claim.incarnation < this.#incarnation) return undefined;",
+    replace: "return undefined;",
+  },
+  {
+    name: "refutes with the same incarnation",
+    section: "SWIM §4.2",
+    seeds: 100,
+    file: members,
+    find: "this.#incarnation = claim.incarnation + 1;",
+    replace: "this.#incarnation = claim.incarnation;",
+  },
+  {
+    name: "lets better news win at equal incarnation",
+    section: "SWIM §4.2",
+    seeds: 100,
+    file: members,
+    find: "return strength[claim.status] > strength[known.status];",
+    replace: "return strength[claim.status] < strength[known.status];",
+  },
+  {
+    name: "lets any incarnation win",
+    section: "SWIM §4.2",
+    seeds: 100,
+    file: members,
+    find: "return claim.incarnation > known.incarnation;\n  return strength",
+    replace: "return true;\n  return strength",
+  },
+  {
+    name: "never ends a suspicion",
+    section: "SWIM §4.2",
+    seeds: 50,
+    file: members,
+    find: "if (nowMs - entry.sinceMs < lastsMs) continue;",
+    replace: "if (nowMs >= entry.sinceMs) continue;",
+  },
+  {
+    name: "counts a suspicion from when time began",
+    section: "Lifeguard §IV-B",
+    seeds: 300,
+    file: members,
+    find: "if (nowMs - entry.sinceMs < lastsMs) continue;",
+    replace: "if (nowMs < lastsMs) continue;",
+  },
+  {
+    name: "suspects on its own word alone",
+    section: "SWIM §4.1",
+    seeds: 300,
+    file: detector,
+    find: "if (answers.includes(true)) return true;",
+    replace: "",
+  },
+  {
+    name: "gives up trying those who failed",
+    section: "SWIM §4.2",
+    seeds: 500,
+    file: detector,
+    find: 'members().filter(({ status }) => status !== "left")',
+    replace: 'members().filter(({ status }) => status !== "left" && status !== "failed")',
+  },
+  {
+    name: "forgets the tombstone of a removed member",
+    section: "removal",
+    seeds: 100,
+    file: members,
+    find: "    this.#admitted = admitted;\n",
+    replace: "",
+  },
+  {
+    name: "keeps the record of a removed member",
+    section: "removal",
+    seeds: 100,
+    file: records,
+    find: "    this.#records = kept;\n",
+    replace: "",
+  },
+  {
+    name: "takes in records of a removed member",
+    section: "removal",
+    seeds: 500,
+    file: runner,
+    find: "if (!this.#isAdmitted(said.about)) return false;",
+    replace: "",
+  },
+  {
+    name: "compares digests by the owner alone",
+    section: "anti-entropy",
+    seeds: 200,
+    file: records,
+    find: "isNewer(record, known.get(record.owner))",
+    replace: "!known.has(record.owner)",
+  },
+  {
+    name: "compares records by version, without the epoch",
+    section: "records",
+    seeds: 200,
+    file: records,
+    find: "return a.epoch === b.epoch ? a.version > b.version : a.epoch > b.epoch;",
+    replace: "return a.version > b.version;",
+  },
+  {
+    name: "lets the last record win, whatever its version",
+    section: "records",
+    seeds: 200,
+    file: records,
+    find: "if (!isNewer(record, this.#records.get(record.owner))) return false;",
+    replace: "",
+  },
+  {
+    name: "exchanges nothing from time to time",
+    section: "anti-entropy",
+    seeds: 500,
+    file: "gossip/record-exchange.ts",
+    find: "if (peer !== undefined && !signal.aborted) this.begin(peer);",
+    replace: "",
+  },
+  {
+    name: "takes no claims in from an exchange",
+    section: "anti-entropy",
+    seeds: 500,
+    file: runner,
+    find: "    this.#hear(\n      claims.filter(",
+    replace: "    void (\n      claims.filter(",
+  },
+  {
+    name: "publishes under numbers that others hold for older ones",
+    section: "records",
+    seeds: 500,
+    file: runner,
+    find: "    this.#goAbove([...digest, ...records]);\n",
+    replace: "",
+  },
+  {
+    name: "lets others forget a goodbye for a failure",
+    section: "SWIM §4.2",
+    seeds: 500,
+    file: members,
+    find: "  failed: 2,\n  left: 3,",
+    replace: "  failed: 3,\n  left: 2,",
+  },
+  {
+    name: "sends only the first of several changes",
+    section: "records",
+    seeds: 300,
+    file: runner,
+    find: "    this.#isPublishDue = true;\n",
+    replace:
+      "    if (this.#recordTable.records.size > 1) return;\n    this.#isPublishDue = true;\n",
+  },
+];
