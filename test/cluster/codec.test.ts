@@ -10,7 +10,7 @@ const commands: readonly Command[] = [
   { kind: "put_services", specs: [serviceSpec()], nowMs: 5 },
   {
     kind: "update_tasks",
-    basedOn: { "shop/web": 2 },
+    basedOn: { "shop/web": 3 },
     create: [task()],
     stop: [],
     forget: [],
