@@ -21,7 +21,7 @@ export function addDaemonCommand(program: Command, version: string): void {
     .option("--runtime <KIND>", "docker, process or auto (default: auto)")
     .option("--docker-network <NAME>", "the engine's network for tasks (default: its bridge)")
     .option("--label <K=V>", "a label for placement; may be given several times", collect)
-    .option("--timing <PRESET>", "lan or local: how fast failures are noticed (default: lan)")
+    .option("--timing <PRESET>", "local, lan or wan: how fast failures are noticed (default: lan)")
     .option(
       "--voters <COUNT>",
       "of a new cluster at most so many nodes vote: 1, 3, 5 or 7 (default: 5)",

@@ -28,7 +28,7 @@ const settingsSchema = z.strictObject({
   /** Engine network that tasks attach to; the engine's default bridge when absent. */
   dockerNetwork: z.string().optional(),
   labels: z.record(z.string(), z.string()),
-  timing: z.enum(["local", "lan"]),
+  timing: z.enum(["local", "lan", "wan"]),
   /** How many nodes of a cluster that this node creates may vote. */
   maxVoters: z.literal(voterCounts, votersHint).optional(),
   logLevel: z.enum(["debug", "info", "warn", "error"]),

@@ -28,6 +28,7 @@ import { admitter } from "./admit.ts";
 import { announceSelf } from "./announce-self.ts";
 import { makeBackend, sentencesOf } from "./backend.ts";
 import { watchDigests } from "./digest-watch.ts";
+import { diskWarnings } from "./disk-warning.ts";
 import { startDrainWatch } from "./drain-watch.ts";
 import { addressBook, type Entered, enterCluster } from "./enter-cluster.ts";
 import { watchFactsKnown } from "./facts-known.ts";
@@ -198,7 +199,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     observations,
     log: raft.status,
     pending,
-    warnings: () => digests.warnings(),
+    warnings: () => [
+      ...digests.warnings(),
+      ...diskWarnings(raft.status.get(), {
+        timing: raftTimings[base.settings.timing],
+        directory: base.paths.log,
+      }),
+    ],
     taskLogs: new TaskLogs({
       self: base.self,
       network,

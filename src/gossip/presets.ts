@@ -30,8 +30,23 @@ const lan: GossipTiming = {
   syncIntervalMs: 30_000,
 };
 
-/** `lan`: machines in one place. `local`: several nodes on one machine; only the differences. */
+/**
+ * `lan`: machines in one place. `local`: several nodes on one machine. `wan`: machines up to
+ * half a second apart, over lines that lose and delay. Only the differences.
+ */
 export const gossipTimings = {
   lan,
   local: { ...lan, pingIntervalMs: 250, suspicionMaxMs: 3_000, suspicionMinMs: 2_000 },
+  wan: {
+    ...lan,
+    pingIntervalMs: 1_000,
+    pingTimeoutMs: 3_000,
+    silenceMs: 3_000,
+    helperPingTimeoutMs: 2_000,
+    indirectTimeoutMs: 3_000,
+    suspicionMaxMs: 24_000,
+    suspicionMinMs: 12_000,
+    coalesceMs: 100,
+    syncIntervalMs: 60_000,
+  },
 } as const satisfies Record<string, GossipTiming>;

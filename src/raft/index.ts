@@ -26,5 +26,5 @@ export type {
   RaftStatus,
   SnapshotPolicy,
 } from "./runner-contract.ts";
-export { type RaftLimits, type RaftTiming, raftTimings } from "./timing.ts";
+export { electionMsOf, type RaftLimits, type RaftTiming, raftTimings } from "./timing.ts";
 export type { RaftStateMachine, RaftTransport } from "./transport.ts";

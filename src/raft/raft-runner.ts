@@ -38,14 +38,18 @@ import {
   type SnapshotPolicy,
 } from "./runner-contract.ts";
 import { SnapshotReceiver, SnapshotSource } from "./snapshot-transfer.ts";
+import { electionMsOf } from "./timing.ts";
 import type { RaftTransport } from "./transport.ts";
+import { WriteWatch } from "./write-watch.ts";
 
 const defaultSnapshotPolicy: SnapshotPolicy = {
   everyEntries: 10_000,
   everyBytes: 8 * 2 ** 20,
   retainedEntries: 2_000,
 };
-const defaultProposalTimeoutMs = 5_000;
+const minProposalTimeoutMs = 5_000;
+/** By default a proposal or read outlives so many election timeouts, so a new leader can take it. */
+const proposalElections = 3;
 /** So many election timeouts without a leader, and a proposal or read fails at once. */
 const leaderlessElections = 4;
 /** So many without a leader, and a member looks whether others know more: it may be none any more. */
@@ -95,6 +99,7 @@ class Runner implements RaftRunner {
   readonly #ticking: Promise<void>;
   /** Writes happen one after the other: a promise chain, at most a save and a few snapshots long. */
   #writes: Promise<void> = Promise.resolve();
+  readonly #writeWatch: WriteWatch;
   #isPumpDue = false;
   #isSnapshotting = false;
   #isAnnouncing = false;
@@ -118,13 +123,17 @@ class Runner implements RaftRunner {
       appliedIndex,
       announcement: "on_request",
     });
+    const {
+      proposalTimeoutMs = Math.max(minProposalTimeoutMs, proposalElections * electionMsOf(timing)),
+    } = options;
+    this.#writeWatch = new WriteWatch({ electionMs: electionMsOf(timing) });
     const request: RaftTransport["request"] = (to, body, { signal }) =>
       transport.request(to, body, { signal: AbortSignal.any([signal, this.#stop.signal]) });
     this.#proposals = new PendingProposals({
       self,
       clock,
       request,
-      timeoutMs: options.proposalTimeoutMs ?? defaultProposalTimeoutMs,
+      timeoutMs: proposalTimeoutMs,
       answerTicks: timing.electionTicks,
       session: randomName(random, 16),
       propose: (encoded) => this.#raft.propose(encoded),
@@ -133,7 +142,7 @@ class Runner implements RaftRunner {
     this.#reads = new ReadRounds({
       self,
       clock,
-      timeoutMs: options.proposalTimeoutMs ?? defaultProposalTimeoutMs,
+      timeoutMs: proposalTimeoutMs,
       answerTicks: timing.electionTicks,
       session: randomName(random, 16),
       startRound: () => this.#raft.readIndex(),
@@ -487,10 +496,12 @@ class Runner implements RaftRunner {
     if (persist === undefined) return;
     const { storage } = this.#options;
     const { snapshot, hardState, entries } = persist;
-    this.#enqueueWrite(async () => {
+    const write = async () => {
       if (snapshot !== undefined) await storage.saveSnapshot(snapshot.meta, snapshot.data);
       if (hardState !== undefined) await storage.save({ hardState, entries });
       else if (entries.length > 0) await storage.save({ entries });
+    };
+    this.#enqueueWrite(write, () => {
       if (this.#stop.signal.aborted) return;
       if (snapshot !== undefined) this.#restore(snapshot);
       this.#raft.persisted();
@@ -500,9 +511,8 @@ class Runner implements RaftRunner {
   }
 
   /** A failed write leaves the disk in an unknown state: it ends the runner, never a retry. */
-  #enqueueWrite(write: () => Promise<void>): void {
+  #enqueueWrite(write: () => Promise<void>, whenDurable: () => void = () => undefined): void {
     const { clock, timing, logger } = this.#options;
-    const slowMs = (timing.electionTicks * timing.tickMs) / 2;
     this.#writes = this.#writes.then(async () => {
       if (this.#stop.signal.aborted) return;
       const startMs = clock.monotonic();
@@ -512,8 +522,13 @@ class Runner implements RaftRunner {
         this.#fail(error);
         return;
       }
-      const tookMs = Math.round(clock.monotonic() - startMs);
-      if (tookMs > slowMs) logger.warn({ tookMs, slowMs }, "raft log write is slow");
+      const nowMs = clock.monotonic();
+      const tookMs = Math.round(nowMs - startMs);
+      if (this.#writeWatch.note(tookMs, nowMs)) {
+        const electionMs = electionMsOf(timing);
+        logger.warn({ tookMs, electionMs }, "log writes come near the election timeout");
+      }
+      this.#guard(whenDurable);
     });
   }
 
@@ -613,6 +628,7 @@ class Runner implements RaftRunner {
       hasQuorum: leader !== undefined,
       feeder: this.#followLoop.feeder,
       isSettled: this.#raft.isConfigurationSettled,
+      slowWriteMs: this.#writeWatch.slowMs(this.#options.clock.monotonic()),
     };
   }
 

@@ -53,6 +53,8 @@ export type RaftStatus = {
   readonly feeder: NodeId | undefined;
   /** Whether the last change of members is finished. */
   readonly isSettled: boolean;
+  /** The slowest write of the last minute, where it took above a third of the election timeout. */
+  readonly slowWriteMs: number | undefined;
 };
 
 /** One running node of the log. */
@@ -113,6 +115,7 @@ export function isSameStatus(left: RaftStatus, right: RaftStatus): boolean {
     left.commitIndex === right.commitIndex &&
     left.appliedIndex === right.appliedIndex &&
     left.isSettled === right.isSettled &&
+    left.slowWriteMs === right.slowWriteMs &&
     isSameSet(left.voters, right.voters) &&
     isSameSet(left.learners, right.learners)
   );

@@ -6,13 +6,20 @@ export type RaftTiming = {
   readonly electionTicks: number;
 };
 
+/** Silence of a leader for so long, at least, brings another. */
+export function electionMsOf({ tickMs, electionTicks }: RaftTiming): number {
+  return tickMs * electionTicks;
+}
+
 /**
  * - `lan`: heartbeat 100 ms, election 1000 to 2000 ms. For machines in one place.
  * - `local`: heartbeat 50 ms, election 300 to 600 ms. For several nodes on one machine.
+ * - `wan`: heartbeat 500 ms, election 5 to 10 s. For machines up to half a second apart.
  */
 export const raftTimings = {
   lan: { tickMs: 50, heartbeatTicks: 2, electionTicks: 20 },
   local: { tickMs: 25, heartbeatTicks: 2, electionTicks: 12 },
+  wan: { tickMs: 100, heartbeatTicks: 5, electionTicks: 50 },
 } as const satisfies Record<string, RaftTiming>;
 
 /** Bounds of what the core keeps and sends. */

@@ -96,6 +96,29 @@ t.test("a leader whose connections break is replaced before its silence counts",
   await dispose(nodes);
 });
 
+t.test("writes that come near the election timeout show in the status", async (t) => {
+  const memory = new SlowStorage();
+  const timing = { tickMs: 5, heartbeatTicks: 2, electionTicks: 200 };
+  const overrides = { memory, timing, bootstrap: true };
+  const alone = await startNode(new MemoryNetwork(), "a", overrides);
+  await alone.runner.propose(bytesOf("fast"), soon());
+  t.equal(alone.runner.status.get().slowWriteMs, undefined);
+  memory.delayMs = 400;
+  await alone.runner.propose(bytesOf("slow"), soon());
+  const { slowWriteMs = 0 } = await whenStatus(alone, (status) => status.slowWriteMs !== undefined);
+  t.ok(slowWriteMs >= memory.delayMs - 1);
+  await dispose([alone]);
+});
+
+class SlowStorage extends MemoryLogStorage {
+  delayMs = 0;
+
+  override async save(batch: Parameters<MemoryLogStorage["save"]>[0]): Promise<void> {
+    if (this.delayMs > 0) await systemClock.sleep(this.delayMs, soon());
+    await super.save(batch);
+  }
+}
+
 t.test("without a majority a proposal fails with no_quorum, soon and then at once", async (t) => {
   const network = new MemoryNetwork();
   const nodes = await startCluster(network, ["a", "b", "c"]);
