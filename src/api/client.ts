@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import {
+  maxRequestBytes,
   type PlainRouteName,
   type RouteName,
   type RouteRequest,
@@ -59,10 +60,18 @@ export class ApiClient {
     { params, query, body, signal }: Wanted<Name>,
   ): Promise<AsyncIterable<string>> {
     const route = routes[name];
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    // A daemon hangs up on a body that is too large, which would look as if there were none.
+    if (text !== undefined && Buffer.byteLength(text) > maxRequestBytes) {
+      throw new ApiError(
+        "too_large",
+        `The request has ${Buffer.byteLength(text)} bytes; a daemon takes at most ${maxRequestBytes}. Split it into several projects.`,
+      );
+    }
     const { status, lines } = await this.#transport.send({
       method: route.method,
       path: pathOf(route.path, params ?? {}, query ?? {}),
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: text,
       signal,
     });
     if (status >= 200 && status < 300) return lines;

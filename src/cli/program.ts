@@ -1,8 +1,10 @@
 import { Command, CommanderError } from "commander";
+import type { ApiClient } from "../api/index.ts";
 import { codeOf, messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
 import { backup, restore } from "./commands/backup.ts";
 import { down, remove, removeNodes, scale } from "./commands/change.ts";
+import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
@@ -30,6 +32,7 @@ export function makeProgram(version: string): Command {
     .showSuggestionAfterError(true);
   addSeeing(program);
   addChanging(program);
+  addManifests(program);
   addKeeping(program);
   shared(program.command("version").description("show the version of this command"), () =>
     Promise.resolve(process.stdout.write(`skein ${version} (node ${process.versions.node})\n`)),
@@ -67,20 +70,13 @@ function addSeeing(program: Command): void {
 
 function addChanging(program: Command): void {
   client(
-    program
-      .command("up")
-      .description("run what a Compose file describes")
-      .option("-f, --file <FILE>", "the Compose file; may be given several times", collect)
+    files(program.command("up").description("run what a Compose file describes"))
       .option("-d, --detach", "return when it is accepted")
-      .option("--dry-run", "only show what would change")
-      .option("--allow-ignored", "list keys that have no effect yet instead of refusing them"),
+      .option("--dry-run", "only show what would change"),
     (session, _, options) => up(session, options),
   );
   client(
-    program
-      .command("down")
-      .description("remove everything that the Compose file described")
-      .option("-f, --file <FILE>", "the Compose file", collect),
+    files(program.command("down").description("remove everything that the Compose file described")),
     (session, _, options) => down(session, options),
   );
   client(
@@ -115,6 +111,43 @@ function addChanging(program: Command): void {
       .argument("<ID...>"),
     (session, [ids]) => revokeTokens(session, Array.isArray(ids) ? ids : []),
   );
+}
+
+/** What is about manifests; only `export` asks a daemon. */
+function addManifests(program: Command): void {
+  client(
+    files(program.command("config").description("show what the Compose files say together"))
+      .option("--format <FORM>", "yaml or json")
+      .option("-q, --quiet", "only check")
+      .option("--services", "only the names of the services")
+      .option("--images", "only the images")
+      .option("--schema", "the JSON Schema of a manifest, for editors"),
+    async (session, _, options) => config(session, options),
+  );
+  client(
+    files(program.command("lint").description("warn of what is allowed, but rarely meant")).option(
+      "--strict",
+      "end with status 1 where there is a warning",
+    ),
+    async (session, _, options) => lint(session, options),
+  );
+  client(
+    program
+      .command("export")
+      .description("show the Compose file of what runs in a namespace")
+      .argument("[NAMESPACE]")
+      .option("--format <FORM>", "yaml or json"),
+    (session, [namespace], options) => exportManifest(session, text(namespace), options),
+  );
+}
+
+/** The flags of all commands that read manifests. */
+function files(command: Command): Command {
+  return command
+    .option("-f, --file <FILE>", "the Compose file; may be given several times", collect)
+    .option("--env-file <FILE>", "variables for it, instead of those in .env", collect)
+    .option("--profile <NAME>", "run also the services of this profile; * for all", collect)
+    .option("--allow-ignored", "list keys that have no effect yet instead of refusing them");
 }
 
 /** What keeps the agreed state safe. */
@@ -196,8 +229,13 @@ function makeSession(options: Shared, signal: AbortSignal): Session {
   if (output !== "table" && output !== "json") {
     throw new CliError("usage", `"${output}" is no output form. Forms are: table, json`);
   }
+  let client: ApiClient | undefined;
   return {
-    client: connect(options, process.env),
+    // Not before it is needed: some commands only read files.
+    get client() {
+      client ??= connect(options, process.env);
+      return client;
+    },
     output,
     environment: process.env,
     workingDirectory: process.cwd(),

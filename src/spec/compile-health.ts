@@ -31,9 +31,7 @@ export function compileHealthCheck(
     return test && { test, ...rest };
   }
   if (inside === undefined) return undefined;
-  const startIntervalMs =
-    inside.durationMs("start_interval") ?? inside.durationMs("x-start-interval");
-  const rest = { ...timing(inside), ...(startIntervalMs !== undefined && { startIntervalMs }) };
+  const rest = timing(inside);
   const test = insideTest(inside, diagnostics);
   return test && { test, ...rest };
 }

@@ -13,13 +13,15 @@ import { compileMachines, compilePlatform } from "./compile-nodes.ts";
 import { compileExpose, compilePorts, type PlacedPort } from "./compile-ports.ts";
 import { compileResources } from "./compile-resources.ts";
 import type { Diagnostics } from "./diagnostics.ts";
+import { isExclusive } from "./exclusive.ts";
 import type { Section } from "./section.ts";
 import { pullPolicies } from "./service-keys.ts";
+import { servicePattern } from "./service-name.ts";
 import type { Position, ServiceSpec, TaskTemplate } from "./service-spec.ts";
 import { shortened } from "./tree.ts";
 import { splitWords } from "./values.ts";
 
-const serviceName = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const serviceName = new RegExp(servicePattern);
 /** Registry, path, tag and digest as engines read them; the path is lower-case. */
 const imageReference =
   /^(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@[a-z0-9]+:[a-f0-9]{32,128})?$/;
@@ -74,9 +76,6 @@ export function compileService(
   if ((engine?.memorySwapBytes ?? 0) > 0 && template.limits.memoryBytes === undefined) {
     section.reject("memswap_limit", "together with a limit of memory", "add `mem_limit`");
   }
-  const isExclusive =
-    template.mounts.some((mount) => mount.kind === "volume" && mount.source !== undefined) ||
-    template.hostPorts.some((port) => port.published !== undefined);
   const spec: ServiceSpec = {
     namespace: context.namespace,
     name,
@@ -85,7 +84,7 @@ export function compileService(
     template,
     ports: ports.map(({ port }) => port).filter((port) => port.mode === "ingress"),
     ingress: rules.map(({ rule }) => rule),
-    update: compileUpdate(deploy, { isExclusive }),
+    update: compileUpdate(deploy, { isExclusive: isExclusive(template) }),
     placement: {
       ...placement,
       constraints: [

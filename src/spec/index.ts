@@ -4,7 +4,11 @@
  */
 export { describeDifference, sameTemplate, specRevisionFingerprint } from "./compare.ts";
 export { formatProblem } from "./diagnostics.ts";
+export { readDotEnvFile } from "./dot-env.ts";
+export { manifestSchema } from "./json-schema.ts";
+export { type LintedManifest, lintManifest } from "./lint.ts";
 export { type ParseManifestOptions, parseManifest } from "./parse-manifest.ts";
+export { type RenderedManifest, renderManifest, renderManifestText } from "./render-manifest.ts";
 export type {
   Amounts,
   EngineOptions,
@@ -21,3 +25,4 @@ export type {
   TaskTemplate,
 } from "./service-spec.ts";
 export { serviceSpecSchema } from "./service-spec.ts";
+export { maxFileLength } from "./yaml-tree.ts";

@@ -114,8 +114,39 @@ const contentKeys: SectionRules = {
   template_driver: notYet("Templates inside."),
 };
 
+/**
+ * Keys that other readers of Compose files do not know may be written with `x-` in front, so
+ * that these accept the file.
+ */
+const alsoExtensions: readonly (readonly [SectionName, string])[] = [
+  ["service", "cgroup"],
+  ["service", "uts"],
+  ["port", "app_protocol"],
+  ["healthcheck", "start_interval"],
+];
+
+/** The other name of such a key: `x-app-protocol` for `app_protocol`. */
+export function extensionName(section: SectionName, key: string): string | undefined {
+  const isOne = alsoExtensions.some(([where, name]) => where === section && name === key);
+  return isOne ? `x-${key.replaceAll("_", "-")}` : undefined;
+}
+
+function withExtensions(
+  rules: Readonly<Record<SectionName, SectionRules>>,
+): Readonly<Record<SectionName, SectionRules>> {
+  const table: Record<SectionName, SectionRules> = { ...rules };
+  for (const [section, key] of alsoExtensions) {
+    const rule = table[section][key];
+    const name = extensionName(section, key);
+    if (rule === undefined || name === undefined) continue;
+    const note = `The same as \`${key}\`, for files that other tools read which do not know that.`;
+    table[section] = { ...table[section], [name]: { ...rule, note } };
+  }
+  return table;
+}
+
 /** Every key that a manifest may have: the one table behind the parser and the reference page. */
-export const keyTable: Readonly<Record<SectionName, SectionRules>> = {
+export const keyTable: Readonly<Record<SectionName, SectionRules>> = withExtensions({
   top: topKeys,
   include: includeKeys,
   service: serviceKeys,
@@ -149,4 +180,4 @@ export const keyTable: Readonly<Record<SectionName, SectionRules>> = {
     driver: notYet("Where it is kept."),
     driver_opts: notYet("Options of the driver."),
   },
-};
+});

@@ -2,11 +2,13 @@ import { assert } from "../kernel/index.ts";
 import { checkKey, hintFor, ruleOf } from "./check-key.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 import { expected, type KeyRule, type SectionName, type ValueType } from "./key-rule.ts";
+import { extensionName } from "./key-table.ts";
 import type { Json, Position } from "./service-spec.ts";
 import {
   describeTree,
   hostList,
   jsonOf,
+  type MapEntry,
   type MapTree,
   pairsOf,
   type ScalarTree,
@@ -69,17 +71,17 @@ export class Section {
   /** The value of a supported key, as it stands. */
   tree(key: string): Tree | undefined {
     this.#rule(key);
-    return this.#tree.entries.get(key)?.value;
+    return this.#entry(key)?.value;
   }
 
   /** Where the value stands, or the section where the key is absent. */
   positionOf(key: string): Position {
-    return this.#tree.entries.get(key)?.value.position ?? this.position;
+    return this.#entry(key)?.value.position ?? this.position;
   }
 
   /** Reports that the value of `key` is not what it must be. */
   reject(key: string, mustBe: string, hint?: string): void {
-    const tree = this.#tree.entries.get(key)?.value;
+    const tree = this.#entry(key)?.value;
     const actually = tree === undefined ? "absent" : describeTree(tree);
     this.#options.diagnostics.problem(
       this.positionOf(key),
@@ -266,6 +268,14 @@ export class Section {
       const section = openSection(map, options);
       return section === undefined ? [] : [{ name, position: keyPosition, section }];
     });
+  }
+
+  #entry(key: string): MapEntry | undefined {
+    const { entries } = this.#tree;
+    const entry = entries.get(key);
+    if (entry !== undefined) return entry;
+    const other = extensionName(this.#options.section, key);
+    return other === undefined ? undefined : entries.get(other);
   }
 
   #open(tree: MapTree, at: { readonly section: SectionName; readonly path: string }): Section {

@@ -334,11 +334,6 @@ const timingKeys: SectionRules = {
 };
 
 export const healthcheckKeys: SectionRules = {
-  "x-start-interval": supported(
-    duration(1),
-    "2s",
-    "The same as `start_interval`, for files that other tools read too.",
-  ),
   test: supported(
     command,
     '["CMD", "/healthy"]',

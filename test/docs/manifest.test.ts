@@ -1,13 +1,23 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import t from "tap";
-import { formatProblem, parseManifest } from "../../src/spec/index.ts";
+import { formatProblem, manifestSchema, parseManifest } from "../../src/spec/index.ts";
 import { keyTable } from "../../src/spec/key-table.ts";
 import { supportMatrix } from "../../src/spec/support-matrix.ts";
 
 const page = new URL("../../docs/reference/manifest.md", import.meta.url);
 
-// `SKEIN_WRITE_DOCS=1` writes the page anew instead of comparing it.
-if (process.env["SKEIN_WRITE_DOCS"] === "1") writeFileSync(page, supportMatrix());
+const schema = new URL("../../docs/reference/manifest.schema.json", import.meta.url);
+const schemaText = () => `${JSON.stringify(manifestSchema(), undefined, 2)}\n`;
+
+// `SKEIN_WRITE_DOCS=1` writes the pages anew instead of comparing them.
+if (process.env["SKEIN_WRITE_DOCS"] === "1") {
+  writeFileSync(page, supportMatrix());
+  writeFileSync(schema, schemaText());
+}
+
+t.test("The published JSON Schema is the one that the parser's table makes", async (t) => {
+  t.equal(readFileSync(schema, "utf8"), schemaText());
+});
 
 t.test("The reference page of the manifest", async (t) => {
   t.test("is the one that the parser's table makes", async (t) => {

@@ -1,8 +1,9 @@
 import type { ServiceView } from "../../api/index.ts";
 import { CliError } from "../cli-error.ts";
 import { followRollout } from "../follow.ts";
+import { readManifest } from "../manifest-files.ts";
 import { findService, type Session } from "../session.ts";
-import { describeChanges, readManifest } from "./up.ts";
+import { describeChanges } from "./up.ts";
 
 /** `skein scale web=5 [api=2 …]` */
 export async function scale(
