@@ -8,6 +8,7 @@ const packages: readonly { readonly name: string; readonly file: string }[] = [
   { name: "iproute2", file: "/usr/sbin/ip" },
   { name: "busybox-static", file: "/bin/busybox" },
   { name: "docker-compose", file: "/usr/bin/docker-compose" },
+  { name: "tcpdump", file: "/usr/bin/tcpdump" },
 ];
 
 /**
