@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage } from "node:http";
+import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { Packr } from "msgpackr";
 import { z } from "zod";
@@ -151,6 +152,8 @@ async function run({ directory, place, members, httpPort }: RaftNodeOrders, sign
     await raft.barrier({ signal });
     await raft.changeConfiguration({ voters: ids, learners: [] }, { signal });
   }
+  // As the daemon does.
+  flushCompileCache();
   const { promise, resolve } = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => resolve(), { once: true });
   if (!signal.aborted) await promise;

@@ -45,8 +45,7 @@ export async function startOurCluster({
     const logPath = `${own}.log`;
     // The daemon keeps compiled code between its starts, too.
     const environment = { NODE_COMPILE_CACHE: join(directory, "compiled") };
-    const launch = () =>
-      startProcess({ command, logPath, environment, hasChannel: true, signal });
+    const launch = () => startProcess({ command, logPath, environment, hasChannel: true, signal });
     const member = starting.use(new LogMember(`http://127.0.0.1:${httpPort}`, launch));
     await member.start();
     const what = "A member of ours does not start";

@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { codeOf, messageOf } from "../kernel/index.ts";
 import { makeLogger } from "./log-output.ts";
 import type { Settings } from "./settings.ts";
@@ -41,6 +42,8 @@ export async function runDaemon(settings: Settings, version: string): Promise<nu
       signal: stopping.signal,
     });
     hasStarted = true;
+    // Else compiled code is kept only by a process that ends in good order.
+    flushCompileCache();
     await Promise.race([aborted(stopping.signal), fatal.promise]);
     logger.info({ signal: signalled }, "stopping");
     await daemon.stop({ keepProxy: signalled !== "SIGINT" });

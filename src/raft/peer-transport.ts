@@ -129,8 +129,14 @@ class PeerLink {
   async #run(): Promise<void> {
     const { network, clock, logger, signal, to } = this.#options;
     let failures = 0;
+    let isConnected = network.connected.get().has(to);
     const unsubscribe = network.connected.subscribe(() => {
-      if (network.connected.get().has(to)) this.#connected.wake();
+      const wasConnected = isConnected;
+      isConnected = network.connected.get().has(to);
+      if (wasConnected || !isConnected) return;
+      // It may not serve the log yet, but will in a moment.
+      failures = 0;
+      this.#connected.wake();
     });
     while (!signal.aborted) {
       try {
