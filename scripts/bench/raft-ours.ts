@@ -66,7 +66,7 @@ export async function startOurCluster({
 }
 
 /** Identities and certificates, as joining would have left them in the data directories. */
-async function makeMembers(
+export async function makeMembers(
   directories: readonly string[],
   ports: readonly number[],
 ): Promise<RaftNodeOrders["members"]> {
