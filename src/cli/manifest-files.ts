@@ -42,6 +42,7 @@ export function manifestOptions(session: Session, flags: ManifestFlags): ParseMa
   const first = names[0] ?? "";
   const directory = dirname(resolve(workingDirectory, first === "-" ? "x" : first));
   const variables = definedOnly(environment);
+  const projectName = namespace ?? variables["COMPOSE_PROJECT_NAME"];
   const profiles = flags.profile ?? variables["COMPOSE_PROFILES"]?.split(",").filter(Boolean) ?? [];
   return {
     files,
@@ -51,7 +52,7 @@ export function manifestOptions(session: Session, flags: ManifestFlags): ParseMa
     },
     directory: basename(directory),
     profiles,
-    ...(namespace === undefined ? {} : { projectName: namespace }),
+    ...(projectName === undefined ? {} : { projectName }),
     ...(flags.allowIgnored === undefined ? {} : { allowIgnored: flags.allowIgnored }),
     readFile: (path) => {
       const file = resolve(directory, path);

@@ -2,11 +2,13 @@ import { compileFiles } from "./compile-files.ts";
 import { compileVolumes } from "./compile-mounts.ts";
 import { type CompiledService, compileService } from "./compile-service.ts";
 import { Diagnostics } from "./diagnostics.ts";
+import { interpolate } from "./interpolate.ts";
 import { loadManifest } from "./load-manifest.ts";
 import { openSection, type Section } from "./section.ts";
 import type { Manifest, ParsedManifest, Position } from "./service-spec.ts";
 import { shortened, type Tree } from "./tree.ts";
 import type { ManifestFile } from "./tree-builder.ts";
+import { maxFileLength } from "./yaml-tree.ts";
 
 const maxFiles = 20;
 /** As many as the API takes in one request. */
@@ -65,7 +67,8 @@ export function compileManifest(
       `there are ${options.files.length} files; at most ${maxFiles} are read`,
     );
   }
-  const tree = loadManifest(files, { environment, readFile, diagnostics });
+  const known = { COMPOSE_PROJECT_NAME: guessName(options), ...environment };
+  const tree = loadManifest(files, { environment: known, readFile, diagnostics });
   if (tree === undefined) return undefined;
   const top = openSection(tree, {
     section: "top",
@@ -142,6 +145,22 @@ function checkServices(top: Section, count: number, diagnostics: Diagnostics): v
     const hint = "write `services:` and under it a name and an `image`";
     diagnostics.problem(position, "the manifest has no services", hint);
   }
+}
+
+/**
+ * The project name before any file is read, because files may use it as a variable. Only a
+ * `name` on a line of its own is seen.
+ */
+function guessName({ files, projectName, directory, environment }: ParseManifestOptions): string {
+  const written = files.flatMap(({ text }) => {
+    const name = /^name:[ \t]+(["']?)([^"'#\n]+?)\1[ \t]*(?:#.*)?$/m.exec(
+      text.slice(0, maxFileLength),
+    )?.[2];
+    const result = name === undefined ? undefined : interpolate(name, environment);
+    return result?.kind === "text" ? [result.text] : [];
+  });
+  const names = [projectName, written.at(-1), directory].map((name) => normalise(name ?? ""));
+  return names.find((name) => name !== "") ?? "default";
 }
 
 /** The project name by the rules of Compose. */

@@ -65,6 +65,7 @@ stands for an empty text, with a warning. \`$$\` stands for a dollar sign.
 
 Defaults may hold variables themselves. Variables that the environment does not have are looked up in
 the file \`.env\` beside the first manifest, or in the files that \`--env-file\` names.
+\`COMPOSE_PROJECT_NAME\` is the namespace, and \`COMPOSE_PROFILES\` does what \`--profile\` does.
 
 ## Several files
 

@@ -277,6 +277,16 @@ t.test("The namespace", async (t) => {
   t.equal(valid(unnamed, { directory: "a" }).services[0]?.namespace, "a");
 });
 
+t.test("The namespace is a variable for the manifest", async (t) => {
+  const service = "services: {web: {image: 'a:1', hostname: $COMPOSE_PROJECT_NAME}}";
+  const hostname = (text: string, options = {}) =>
+    valid(text, options).services[0]?.template.hostname;
+  t.equal(hostname(`name: shop # ours\n${service}`), "shop");
+  t.equal(hostname(`name: "\${A}-x"\n${service}`, { environment: { A: "b" } }), "b-x");
+  t.equal(hostname(`name: shop\n${service}`, { projectName: "other" }), "other");
+  t.equal(hostname(service, { directory: "Here" }), "here");
+});
+
 t.test("YAML", async (t) => {
   t.test("anchors, aliases and merge keys are followed", async (t) => {
     const text = `
