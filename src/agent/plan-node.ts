@@ -99,6 +99,8 @@ function planTask(input: NodePlanInput, task: Task, containers: readonly Contain
   const known = input.records.get(task.id);
   if (input.busy.has(task.id)) return { record: known };
   if (task.desired === "stopped") return planStopped(input, task, known, containers);
+  // A job's task that has ended: what is left of its container stays, people read its logs.
+  if (task.result !== undefined) return { record: known };
   const record = known ?? adoptedRecord(containers);
   const template = input.templateOf(task);
   if (template === undefined) {

@@ -3,6 +3,7 @@ import {
   phaseOrder,
   type Task,
   type TaskPhase,
+  type TaskResult,
   type TaskStatus,
 } from "../cluster/index.ts";
 import type { TaskId } from "../kernel/index.ts";
@@ -59,6 +60,7 @@ function statusOfTask(
 ): TaskStatus | undefined {
   const record = input.records.get(task.id);
   const running = containers.filter(isRunning).sort((a, b) => restartsOf(b) - restartsOf(a))[0];
+  if (task.result !== undefined) return statusOfEnded(input, task, record, task.result);
   if (record?.final !== undefined) return statusAtRest(input, task, record, record.final);
   if (task.desired === "stopped") {
     if (running !== undefined) {
@@ -97,6 +99,18 @@ function statusOfRunning(
     message: (health === "unhealthy" && probe !== "" ? probe : message).slice(0, maxMessageLength),
     sinceMs: phase === "running" ? startedAtMs : input.now,
   };
+}
+
+/** The agreed result counts, also when this node has forgotten how the task ended. */
+function statusOfEnded(
+  input: ReportInput,
+  task: Task,
+  record: TaskRecord | undefined,
+  { outcome, exitCode, message, atMs }: TaskResult,
+): TaskStatus {
+  const phase = outcome === "succeeded" ? "completed" : "failed";
+  const code = exitCode === undefined ? {} : { exitCode };
+  return { ...statusAtRest(input, task, record, phase), ...code, message, sinceMs: atMs };
 }
 
 function statusAtRest(

@@ -84,10 +84,42 @@ export const nodeViewSchema = z.object({
   admittedAt: time,
 });
 
+export const runViewSchema = z.object({
+  number: z.number(),
+  trigger: z.enum(["deploy", "schedule", "manual"]),
+  state: z.enum(["active", "succeeded", "failed", "skipped", "replaced"]),
+  revision: z.number(),
+  /** The due time of the schedule that it belongs to. */
+  dueAt: time.nullable(),
+  startedAt: time,
+  endedAt: time.nullable(),
+  /** Of its tasks; those of old runs are forgotten. */
+  succeeded: z.number(),
+  failed: z.number(),
+  message: z.string(),
+});
+
+export const jobViewSchema = z.object({
+  /** Null for a job that runs once on every node. */
+  completions: z.number().nullable(),
+  retries: z.number(),
+  schedule: z
+    .object({
+      cron: z.string(),
+      timezone: z.string(),
+      overlap: z.enum(["forbid", "allow", "replace"]),
+      isSuspended: z.boolean(),
+    })
+    .nullable(),
+  nextDueAt: time.nullable(),
+  /** By number, the newest last. */
+  runs: z.array(runViewSchema),
+});
+
 export const serviceViewSchema = z.object({
   namespace: z.string(),
   name: z.string(),
-  mode: z.enum(["replicated", "global"]),
+  mode: z.enum(["replicated", "global", "replicated-job", "global-job"]),
   desired: z.number(),
   /** Tasks that serve, of any revision. */
   running: z.number(),
@@ -105,6 +137,8 @@ export const serviceViewSchema = z.object({
   pending: z.array(z.string()),
   createdAt: time,
   updatedAt: time,
+  /** Null for a service that runs all the time. */
+  job: jobViewSchema.nullable().default(null),
   spec: serviceSpecSchema,
 });
 
@@ -128,6 +162,13 @@ export const taskViewSchema = z.object({
     "failed",
     "unknown",
   ]),
+  phase: z.enum(["Pending", "Running", "Succeeded", "Failed", "Unknown"]).default("Pending"),
+  /** The run of the job that it belongs to. */
+  run: z.number().nullable().default(null),
+  /** Why on this node. */
+  placement: z.string().default(""),
+  /** Log index of the decision to create it. */
+  createdAtIndex: z.number().nullable().default(null),
   health: z.enum(["none", "starting", "healthy", "unhealthy"]),
   restarts: z.number(),
   node: z.string(),
@@ -181,6 +222,8 @@ export type RecoveryView = z.infer<typeof recoveryViewSchema>;
 export type StatusView = z.infer<typeof statusViewSchema>;
 export type NodeView = z.infer<typeof nodeViewSchema>;
 export type ServiceView = z.infer<typeof serviceViewSchema>;
+export type RunView = z.infer<typeof runViewSchema>;
+export type JobView = z.infer<typeof jobViewSchema>;
 export type TaskView = z.infer<typeof taskViewSchema>;
 export type TokenView = z.infer<typeof tokenViewSchema>;
 export type CreatedToken = z.infer<typeof createdTokenSchema>;

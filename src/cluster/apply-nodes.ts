@@ -9,6 +9,7 @@ import {
   tokenMemoryMs,
 } from "./cluster-state.ts";
 import type { Task } from "./task.ts";
+import { withoutHomesOn } from "./volume-homes.ts";
 
 export function bootstrap(
   state: ClusterState,
@@ -97,7 +98,8 @@ export function removeNode(state: ClusterState, command: CommandOf<"remove_node"
   const node = state.nodes.get(nodeId);
   if (node === undefined) return rejected(state, "not_found", `No node ${nodeId}.`);
   const isUsed = [...state.tasks.values()].some(
-    (task) => task.nodeId === nodeId && task.desired === "running",
+    // A job's task that has ended is only remembered for its output.
+    (task) => task.nodeId === nodeId && task.desired === "running" && task.result === undefined,
   );
   if (onlyIfUnused && isUsed) {
     return rejected(state, "conflict", `Node ${node.name} has got tasks. Try again.`);
@@ -121,7 +123,8 @@ function withoutNodes(state: ClusterState, gone: readonly NodeId[]): ClusterStat
     if (gone.includes(task.nodeId)) tasks.delete(task.id);
   }
   const removedNodes = new Set([...removed].slice(-maxRemovedNodes));
-  return { ...state, nodes, tasks, removedNodes };
+  const volumeHomes = withoutHomesOn(state.volumeHomes, gone);
+  return { ...state, nodes, tasks, removedNodes, volumeHomes };
 }
 
 /** Tokens that ended long ago make room: nobody has to be told any more why they are refused. */

@@ -1,6 +1,7 @@
 import type { ServiceKey, TaskId } from "../kernel/index.ts";
 import type { ServiceSpec } from "../spec/index.ts";
 import { type Applied, accepted, type CommandOf, rejected, stopped, withEntry } from "./applied.ts";
+import { dueAfterChange } from "./apply-jobs.ts";
 import { type ClusterState, keyOf, type Service } from "./cluster-state.ts";
 import { findRouteConflict } from "./route-conflict.ts";
 import { sameValue } from "./same-value.ts";
@@ -34,6 +35,7 @@ function nextService(
       updatedAtMs: nowMs,
       rollout: "normal",
       templates: new Map([[1, spec.template]]),
+      ...dueAfterChange(undefined, spec, nowMs),
     };
   }
   // Submitting the same file again must change nothing, not even the version.
@@ -50,6 +52,7 @@ function nextService(
     templates: isNewRevision
       ? withEntry(before.templates, revision, spec.template)
       : before.templates,
+    ...dueAfterChange(before, spec, nowMs),
   };
 }
 
@@ -57,11 +60,7 @@ export function scaleService(state: ClusterState, command: CommandOf<"scale_serv
   const service = state.services.get(command.service);
   if (service === undefined) return rejected(state, "not_found", `No service ${command.service}.`);
   if (service.spec.mode.kind !== "replicated") {
-    return rejected(
-      state,
-      "invalid",
-      `Service ${command.service} runs once on every node (mode global); it cannot be scaled.`,
-    );
+    return rejected(state, "invalid", command.service + whyNotScaled(service.spec.mode));
   }
   const spec: ServiceSpec = {
     ...service.spec,
@@ -69,6 +68,12 @@ export function scaleService(state: ClusterState, command: CommandOf<"scale_serv
   };
   const next = nextService(service, spec, { index: state.index, nowMs: command.nowMs });
   return accepted({ ...state, services: withEntry(state.services, command.service, next) });
+}
+
+function whyNotScaled({ kind }: ServiceSpec["mode"]): string {
+  return kind === "replicated-job"
+    ? " is a job; change its `deploy.replicas` in its file instead."
+    : ` runs once on every node (mode ${kind}); it cannot be scaled.`;
 }
 
 export function removeServices(

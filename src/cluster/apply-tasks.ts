@@ -1,8 +1,10 @@
 import type { ServiceKey, TaskId } from "../kernel/index.ts";
-import type { TaskTemplate } from "../spec/index.ts";
+import { runsPerNode, type TaskTemplate } from "../spec/index.ts";
 import { type Applied, accepted, type CommandOf, rejected, stopped, withEntry } from "./applied.ts";
+import { withRunChanges } from "./apply-jobs.ts";
 import type { ClusterState, Service } from "./cluster-state.ts";
 import type { Task } from "./task.ts";
+import { withNewHomes } from "./volume-homes.ts";
 
 export function updateTasks(state: ClusterState, command: CommandOf<"update_tasks">): Applied {
   for (const [key, version] of Object.entries(command.basedOn)) {
@@ -16,12 +18,18 @@ export function updateTasks(state: ClusterState, command: CommandOf<"update_task
     const task = tasks.get(id);
     if (task !== undefined) tasks.set(id, stopped(task, state.index, reason));
   }
+  for (const { id, result } of command.results ?? []) {
+    const task = tasks.get(id);
+    // The first result stands: what has succeeded stays so.
+    if (task !== undefined && task.result === undefined) tasks.set(id, { ...task, result });
+  }
   for (const id of command.forget) tasks.delete(id);
   for (const task of command.create) {
     const problem = problemOfNew(task, state, tasks);
     if (problem !== undefined) return rejected(state, "stale", problem);
-    tasks.set(task.id, task);
+    tasks.set(task.id, { ...task, createdAtIndex: state.index });
   }
+  const volumeHomes = homesAfter(state, command.create);
   const services = new Map<ServiceKey, Service>(state.services);
   for (const { service: key, state: rollout } of command.rollouts) {
     const service = services.get(key);
@@ -31,7 +39,21 @@ export function updateTasks(state: ClusterState, command: CommandOf<"update_task
       rollout === "rolled_back" ? rolledBack(service, state.index) : { ...service, rollout },
     );
   }
-  return accepted({ ...state, tasks, services: withoutUnusedTemplates(services, tasks) });
+  if (!withRunChanges(services, command.runs ?? [])) {
+    return rejected(state, "stale", "A run of a job was started already.");
+  }
+  const kept = withoutUnusedTemplates(services, tasks);
+  return accepted({ ...state, tasks, services: kept, volumeHomes });
+}
+
+function homesAfter(state: ClusterState, created: readonly Task[]): ClusterState["volumeHomes"] {
+  const bound = created.flatMap((task) => {
+    const service = state.services.get(task.service);
+    const template = service?.templates.get(task.revision);
+    if (service === undefined || template === undefined) return [];
+    return [{ task, mode: service.spec.mode, template }];
+  });
+  return withNewHomes(state.volumeHomes, bound);
 }
 
 /**
@@ -48,16 +70,19 @@ function problemOfNew(
   if (service === undefined) return `Service ${task.service} does not exist.`;
   if (!state.nodes.has(task.nodeId)) return `Node ${task.nodeId} does not exist.`;
   if (!service.templates.has(task.revision)) return `Revision ${task.revision} does not exist.`;
-  const isGlobal = service.spec.mode.kind === "global";
+  const isGlobal = runsPerNode(service.spec.mode);
   for (const other of tasks.values()) {
     if (other.id === task.id) return `Task ${task.id} exists already.`;
     const isSamePlace = isGlobal ? other.nodeId === task.nodeId : other.slot === task.slot;
+    if (other.service !== task.service || !isSamePlace || other.run !== task.run) continue;
+    if (other.result?.outcome === "succeeded") {
+      return `Slot ${task.slot} of ${task.service} has been completed already.`;
+    }
     const isRival =
       other.desired === "running" &&
-      other.service === task.service &&
+      other.result === undefined &&
       other.revision === task.revision &&
-      state.nodes.get(other.nodeId)?.eligibility !== "drain" &&
-      isSamePlace;
+      state.nodes.get(other.nodeId)?.eligibility !== "drain";
     if (isRival) return `Slot ${task.slot} of ${task.service} has a task already.`;
   }
   return undefined;
@@ -92,7 +117,10 @@ function withoutUnusedTemplates(
   const result = new Map<ServiceKey, Service>();
   for (const [key, service] of services) {
     const newest = [...service.templates.keys()].sort((a, b) => b - a).slice(0, 2);
-    const kept = new Set([...newest, ...(used.get(key) ?? [])]);
+    const running = (service.runs ?? []).flatMap(({ state: run, revision }) =>
+      run === "active" ? [revision] : [],
+    );
+    const kept = new Set([...newest, ...running, ...(used.get(key) ?? [])]);
     const isTidy = [...service.templates.keys()].every((revision) => kept.has(revision));
     if (isTidy) {
       result.set(key, service);

@@ -1,5 +1,6 @@
 import { assertNever } from "../kernel/index.ts";
 import { type Applied, accepted, rejected } from "./applied.ts";
+import { suspendSchedule, triggerJob } from "./apply-jobs.ts";
 import {
   admitNode,
   bootstrap,
@@ -46,6 +47,10 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
       return removeServices(state, command);
     case "update_tasks":
       return updateTasks(state, command);
+    case "trigger_job":
+      return triggerJob(state, command);
+    case "suspend_schedule":
+      return suspendSchedule(state, command);
     default:
       return assertNever(command);
   }

@@ -1,6 +1,8 @@
 import { type NodeId, type ServiceKey, serviceKey, type TaskId } from "../kernel/index.ts";
 import type { ServiceSpec, TaskTemplate } from "../spec/index.ts";
+import type { JobRun } from "./job-run.ts";
 import type { Task } from "./task.ts";
+import type { VolumeHomes } from "./volume-homes.ts";
 
 /** A machine that was admitted. Its liveness and capacity are observed, not here. */
 export type ClusterNode = {
@@ -28,6 +30,10 @@ export type Service = {
   readonly rollout: RolloutState;
   /** Templates by revision, kept while a task of that revision exists, and the one before. */
   readonly templates: ReadonlyMap<number, TaskTemplate>;
+  /** Of a job: the runs that go on and the last ones that ended, by number. */
+  readonly runs?: readonly JobRun[];
+  /** Of a schedule: due times up to this one were dealt with, wall clock, ms. */
+  readonly dueAfterMs?: number;
 };
 
 /** A secret that admits machines, or lets a client use the API. Only its hash is stored. */
@@ -56,6 +62,8 @@ export type ClusterState = {
   readonly removedNodes: ReadonlySet<NodeId>;
   /** How many nodes vote at most; absent until somebody said so. */
   readonly maxVoters?: number;
+  /** Where the data of named volumes lies. */
+  readonly volumeHomes: VolumeHomes;
 };
 
 /** An even number bears no more failures than the odd one below it. */
@@ -70,6 +78,7 @@ export const emptyClusterState: ClusterState = {
   tasks: new Map(),
   tokens: new Map(),
   removedNodes: new Set(),
+  volumeHomes: new Map(),
 };
 
 /** More removed nodes than this are forgotten, the oldest first. */

@@ -45,7 +45,39 @@ const taskSchema = z.object({
   reason: z.string(),
   stopReason: z.string().optional(),
   createdAtMs: z.number(),
+  placement: z.string().max(1_000).optional(),
+  run: z.number().int().positive().optional(),
 });
+
+const resultSchema = z.object({
+  outcome: z.enum(["succeeded", "failed"]),
+  exitCode: z.number().int().optional(),
+  message: z.string().max(2_000),
+  atMs: z.number(),
+});
+
+const runChangeSchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("start"),
+    run: z.object({
+      number: z.number().int().positive(),
+      trigger: z.enum(["deploy", "schedule", "manual"]),
+      dueAtMs: z.number().optional(),
+      revision: z.number().int().positive(),
+      startedAtMs: z.number(),
+      state: z.enum(["active", "skipped"]),
+      endedAtMs: z.number().optional(),
+      message: z.string().max(2_000),
+    }),
+  }),
+  z.object({
+    kind: z.literal("end"),
+    number: z.number().int().positive(),
+    state: z.enum(["succeeded", "failed", "replaced"]),
+    atMs: z.number(),
+    message: z.string().max(2_000),
+  }),
+]);
 
 /** Unknown fields of a newer version are dropped, not refused: nodes are upgraded one by one. */
 const commandSchema = z.discriminatedUnion("kind", [
@@ -99,6 +131,15 @@ const commandSchema = z.discriminatedUnion("kind", [
         state: z.enum(["normal", "paused", "rolled_back"]),
       }),
     ),
+    runs: z.array(z.object({ service: serviceKeySchema, change: runChangeSchema })).optional(),
+    results: z.array(z.object({ id: taskIdSchema, result: resultSchema })).optional(),
+  }),
+  z.object({ kind: z.literal("trigger_job"), service: serviceKeySchema, nowMs: z.number() }),
+  z.object({
+    kind: z.literal("suspend_schedule"),
+    service: serviceKeySchema,
+    isSuspended: z.boolean(),
+    nowMs: z.number(),
   }),
 ]);
 

@@ -1,6 +1,7 @@
 import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
 import type { ServiceSpec } from "../spec/index.ts";
 import type { ClusterNode, RolloutState, Token } from "./cluster-state.ts";
+import type { RunChange, TaskResult } from "./job-run.ts";
 import type { Task } from "./task.ts";
 
 /**
@@ -61,6 +62,17 @@ export type Command =
       /** Ended or orphaned tasks that nobody needs to remember. */
       readonly forget: readonly TaskId[];
       readonly rollouts: readonly { readonly service: ServiceKey; readonly state: RolloutState }[];
+      /** Runs of jobs that begin or end. */
+      readonly runs?: readonly { readonly service: ServiceKey; readonly change: RunChange }[];
+      /** Tasks of jobs that have ended. */
+      readonly results?: readonly { readonly id: TaskId; readonly result: TaskResult }[];
+    }
+  | { readonly kind: "trigger_job"; readonly service: ServiceKey; readonly nowMs: number }
+  | {
+      readonly kind: "suspend_schedule";
+      readonly service: ServiceKey;
+      readonly isSuspended: boolean;
+      readonly nowMs: number;
     };
 
 /** What came of a command. A rejection changed nothing. */

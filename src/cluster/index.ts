@@ -18,6 +18,7 @@ export {
 export { ClusterStore } from "./cluster-store.ts";
 export type { Command, Outcome, RejectionCode } from "./command.ts";
 export { encodeCommand } from "./command-codec.ts";
+export type { JobRun, JobRunState, RunChange, TaskResult } from "./job-run.ts";
 export {
   type Member,
   type MemberStatus,
@@ -46,3 +47,4 @@ export {
   type TaskPhase,
   type TaskStatus,
 } from "./task.ts";
+export { boundVolumes, type VolumeHomes } from "./volume-homes.ts";

@@ -27,6 +27,8 @@ type Stored = {
   /** Absent in snapshots from before nodes could be removed. */
   readonly removedNodes?: readonly NodeId[];
   readonly maxVoters?: number;
+  /** Absent in snapshots from before volumes were followed. */
+  readonly volumeHomes?: Entries<ClusterState["volumeHomes"]>;
   /** Absent in what is digested itself, and in snapshots from before there were digests. */
   readonly digest?: StoredDigest;
 };
@@ -46,6 +48,7 @@ export function encodeState(state: ClusterState, digest?: StoredDigest): Uint8Ar
     tokens: [...state.tokens],
     removedNodes: [...state.removedNodes],
     ...(state.maxVoters === undefined ? {} : { maxVoters: state.maxVoters }),
+    volumeHomes: [...state.volumeHomes],
     ...(digest === undefined ? {} : { digest }),
   };
   return packr.pack(stored);
@@ -80,6 +83,7 @@ export function decodeState(bytes: Uint8Array): {
     tokens: new Map(stored.tokens),
     removedNodes: new Set(stored.removedNodes ?? []),
     ...(stored.maxVoters === undefined ? {} : { maxVoters: stored.maxVoters }),
+    volumeHomes: new Map(stored.volumeHomes ?? []),
   };
   return { state, digest: stored.digest };
 }

@@ -1,4 +1,5 @@
 import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
+import type { TaskResult } from "./job-run.ts";
 
 /**
  * One copy of one revision of a service on one node. Created once and never moved.
@@ -19,6 +20,14 @@ export type Task = {
   readonly stopReason?: string;
   /** Proposer's wall clock, ms. */
   readonly createdAtMs: number;
+  /** Log index of its creation; absent in tasks from before it was kept. */
+  readonly createdAtIndex?: number;
+  /** Why on this node: the arithmetic of the choice, for people. */
+  readonly placement?: string;
+  /** The run of the job that it belongs to; absent in services that run all the time. */
+  readonly run?: number;
+  /** How it ended; only of a job's tasks. Such a task is never started again. */
+  readonly result?: TaskResult;
 };
 
 /** `preparing` covers pulling the image; `failed` is final: the leader replaces the task. */

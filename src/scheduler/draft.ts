@@ -1,4 +1,11 @@
-import type { Command, RolloutState, Service, Task } from "../cluster/index.ts";
+import type {
+  Command,
+  RolloutState,
+  RunChange,
+  Service,
+  Task,
+  TaskResult,
+} from "../cluster/index.ts";
 import { compareText } from "../cluster/index.ts";
 import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
@@ -21,6 +28,8 @@ export class Draft {
   readonly #stop: { readonly id: TaskId; readonly reason: string }[] = [];
   readonly #forget: TaskId[] = [];
   readonly #rollouts: { readonly service: ServiceKey; readonly state: RolloutState }[] = [];
+  readonly #runs: { readonly service: ServiceKey; readonly change: RunChange }[] = [];
+  readonly #results: { readonly id: TaskId; readonly result: TaskResult }[] = [];
   readonly #touched = new Set<ServiceKey>();
   readonly #explanations = new Map<ServiceKey, Pending[]>();
   #nextWakeMs: number | undefined;
@@ -33,7 +42,8 @@ export class Draft {
   }
 
   get isFull(): boolean {
-    const changes = this.#create.length + this.#stop.length + this.#forget.length;
+    const changes =
+      this.#create.length + this.#stop.length + this.#forget.length + this.#results.length;
     return changes >= maxChangesPerPlan;
   }
 
@@ -47,13 +57,18 @@ export class Draft {
     return this.tasksOf(service).filter((task) => task.desired === "running");
   }
 
+  /** Of a job: the tasks that have not ended yet. */
+  activeOf(service: ServiceKey): readonly Task[] {
+    return this.runningOf(service).filter((task) => task.result === undefined);
+  }
+
   /** The keys of all services that have tasks, existing or removed. */
   serviceKeys(): readonly ServiceKey[] {
     return [...this.#tasksByService.keys()].sort(compareText);
   }
 
   create(
-    of: Pick<Task, "service" | "slot" | "revision" | "nodeId" | "reason">,
+    of: Pick<Task, "service" | "slot" | "revision" | "nodeId" | "reason" | "placement" | "run">,
     template: TaskTemplate,
   ): Task {
     const task: Task = {
@@ -73,6 +88,18 @@ export class Draft {
     this.#stop.push({ id: task.id, reason });
     this.#put({ ...task, desired: "stopped", stopReason: reason });
     this.#touched.add(task.service);
+  }
+
+  /** A job's task has ended by itself. */
+  finish(task: Task, result: TaskResult): void {
+    this.#results.push({ id: task.id, result });
+    this.#put({ ...task, result });
+    this.#touched.add(task.service);
+  }
+
+  changeRun(service: ServiceKey, change: RunChange): void {
+    this.#runs.push({ service, change });
+    this.#touched.add(service);
   }
 
   forget(task: Task): void {
@@ -98,7 +125,7 @@ export class Draft {
     this.#nextWakeMs = Math.min(timeMs, this.#nextWakeMs ?? timeMs);
   }
 
-  finish(): {
+  outcome(): {
     readonly command: UpdateTasks | undefined;
     readonly explanations: Explanations;
     readonly nextWakeMs?: number;
@@ -124,6 +151,8 @@ export class Draft {
       stop: this.#stop,
       forget: this.#forget,
       rollouts: this.#rollouts,
+      ...(this.#runs.length === 0 ? {} : { runs: this.#runs }),
+      ...(this.#results.length === 0 ? {} : { results: this.#results }),
     };
   }
 

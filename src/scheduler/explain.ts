@@ -8,7 +8,8 @@ export type RefusalCode =
   | "max_replicas_per_node"
   | "insufficient_cpu"
   | "insufficient_memory"
-  | "host_port_in_use";
+  | "host_port_in_use"
+  | "volume_elsewhere";
 
 /** Why one node cannot take a task: the first predicate that failed, with its numbers. */
 export type Refusal = {

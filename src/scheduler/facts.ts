@@ -1,6 +1,7 @@
 import {
   type ClusterNode,
   type ClusterState,
+  compareText,
   isServing,
   type MemberStatus,
   type NodeReport,
@@ -41,6 +42,8 @@ export type NodeFacts = {
   readonly report: NodeReport | undefined;
   /** When its tasks count as lost, wall clock, ms; undefined while it is alive or suspect. */
   readonly lostAtMs: number | undefined;
+  /** When this leader learnt of the status, wall clock, ms. */
+  readonly sinceMs?: number;
 };
 
 /** The agreed and the observed truth, indexed for one pass of the planner. */
@@ -48,6 +51,8 @@ export class Facts {
   readonly state: ClusterState;
   readonly now: number;
   readonly nodes: ReadonlyMap<NodeId, NodeFacts>;
+  /** By id, so that equal candidates are always met in the same order. */
+  readonly nodesInOrder: readonly NodeFacts[];
   /** Which service publishes a port on every node, where no task can have it as host port. */
   readonly publishedPorts: ReadonlyMap<string, ServiceKey>;
   readonly #statuses: ReadonlyMap<TaskId, TaskStatus>;
@@ -58,6 +63,7 @@ export class Facts {
     this.nodes = new Map(
       [...input.state.nodes.values()].map((node) => [node.id, nodeFactsOf(node, input)]),
     );
+    this.nodesInOrder = [...this.nodes.values()].sort((a, b) => compareText(a.node.id, b.node.id));
     this.publishedPorts = publishedPortsOf(input.state);
     this.#statuses = indexStatuses(input);
   }
@@ -119,7 +125,7 @@ function nodeFactsOf(node: ClusterNode, input: FactsInput): NodeFacts {
   }
   const isGone = member.status === "failed" || member.status === "left";
   const lostAtMs = isGone ? member.sinceMs + input.settings.replaceAfterMs : undefined;
-  return { node, status: member.status, report, lostAtMs };
+  return { node, status: member.status, report, lostAtMs, sinceMs: member.sinceMs };
 }
 
 function indexStatuses({ state, observations }: FactsInput): ReadonlyMap<TaskId, TaskStatus> {

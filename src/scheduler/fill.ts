@@ -57,7 +57,7 @@ export function fillPosition(
     failed === undefined
       ? "Fills a free place of the service."
       : `Replaces ${failed.id}, which failed.`;
-  createAt(draft, position, placement.nodeId, wanted, reason);
+  createAt(draft, position, placement, wanted, reason);
   return true;
 }
 
@@ -83,7 +83,7 @@ export function replacePosition(
   if (backsOff(draft, position, wanted)) return false;
   const placement = placeAt(draft, service, position, all, wanted, []);
   if (placement.kind === "placed") {
-    createAt(draft, position, placement.nodeId, wanted, reasonOf(first.cause, first.task));
+    createAt(draft, position, placement, wanted, reasonOf(first.cause, first.task));
     // A lost task must not run when its node returns. The state holds two running tasks of one
     // revision in a place only while one of them drains, so a move cannot start first.
     if (first.cause === "lost" || first.cause === "constraint") {
@@ -130,6 +130,7 @@ function placeAt(
   return place(draft.facts, draft.usages, {
     service,
     template,
+    slot: position.slot,
     siblings: countByNode(staying),
     failures: failuresByNode(rememberedFailures(draft, position, revision)),
     only: position.only,
@@ -140,11 +141,11 @@ function placeAt(
 function createAt(
   draft: Draft,
   { service, slot }: Position,
-  nodeId: Task["nodeId"],
+  { nodeId, why }: Extract<Placement, { readonly kind: "placed" }>,
   { revision, template }: Wanted,
   reason: string,
 ): void {
-  draft.create({ service, slot, revision, nodeId, reason }, template);
+  draft.create({ service, slot, revision, nodeId, reason, placement: why }, template);
 }
 
 function backsOff(draft: Draft, position: Position, { revision }: Wanted): boolean {

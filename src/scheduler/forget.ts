@@ -1,5 +1,6 @@
 import type { Service, Task } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
+import { isJobMode } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
 import { maxRememberedFailures, rememberedFailures } from "./failures.ts";
@@ -19,7 +20,9 @@ export function forgetEnded(draft: Draft, key: ServiceKey, service: Service | un
   const ended = draft
     .tasksOf(key)
     .filter((task) => task.desired === "stopped" && hasEnded(draft, task));
-  const sign = service === undefined ? undefined : rolloutSign(draft, key, service, ended);
+  // A job has no roll-out: its runs say what they are made of.
+  const hasRollout = service !== undefined && !isJobMode(service.spec.mode);
+  const sign = !hasRollout ? undefined : rolloutSign(draft, key, service, ended);
   for (const task of ended) {
     if (draft.isFull) return;
     if (task === sign) continue;

@@ -1,149 +1,140 @@
-import { compareText, type Service } from "../cluster/index.ts";
-import type { NodeId, TaskId } from "../kernel/index.ts";
-import type { ServiceSpec, TaskTemplate } from "../spec/index.ts";
-import { cpus, memory, type Refusal, type RefusalCode } from "./explain.ts";
+import type { NodeId } from "../kernel/index.ts";
+import { cpus, memory, type Refusal } from "./explain.ts";
 import type { Facts, NodeFacts } from "./facts.ts";
-import { type NodeUsages, staticHostPorts } from "./node-usage.ts";
+import { attributeOf } from "./node-attributes.ts";
+import type { NodeUsages } from "./node-usage.ts";
+import type { PlacementRequest } from "./placement-request.ts";
+import { refusalOf } from "./refusal.ts";
 
 export type Placement =
-  | { readonly kind: "placed"; readonly nodeId: NodeId }
+  | {
+      readonly kind: "placed";
+      readonly nodeId: NodeId;
+      /** The arithmetic of the choice, in one sentence. */
+      readonly why: string;
+    }
   | { readonly kind: "unplaceable"; readonly refusals: readonly Refusal[] };
 
-export type PlacementRequest = {
-  readonly service: Service;
-  readonly template: TaskTemplate;
-  /** How many tasks of the service each node has that will stay. */
-  readonly siblings: ReadonlyMap<NodeId, number>;
-  /** How often this replica failed on each node lately. */
-  readonly failures: ReadonlyMap<NodeId, number>;
-  /** The only node in question: a task of a global service. */
-  readonly only: NodeId | undefined;
-  /** Tasks whose host ports will be free by then. */
-  readonly leaving: ReadonlySet<TaskId>;
-};
+/** One node's numbers; the lower one wins, number by number. */
+type Ranked = { readonly node: NodeFacts; readonly rank: readonly number[] };
 
 /**
- * Chooses the node for one more replica: not where it failed lately, then where the fewest
- * siblings are, so that losing a node costs the fewest replicas, then the fewest tasks, then
- * the most free memory. Equal candidates are ordered by node id, so every leader decides alike.
+ * Chooses the node for one more replica: not where it failed lately, then by the service's
+ * preferences, then where the fewest siblings are, so that losing a node costs the fewest
+ * replicas, then the fewest tasks, then the most free memory. With `pack` it is the fullest
+ * node instead. Equal candidates are ordered by node id, so every leader decides alike.
  */
 export function place(facts: Facts, usages: NodeUsages, request: PlacementRequest): Placement {
   const refusals: Refusal[] = [];
-  let best: { readonly nodeId: NodeId; readonly rank: readonly number[] } | undefined;
+  const rankOf = ranking(facts, usages, request);
+  let best: Ranked | undefined;
+  let second: Ranked | undefined;
+  let fitting = 0;
   for (const node of candidatesOf(facts, request.only)) {
     const refusal = refusalOf(facts, usages, request, node);
     if (refusal !== undefined) {
       refusals.push(refusal);
       continue;
     }
-    const nodeId = node.node.id;
-    const rank = rankOf(usages, request, node);
-    if (best === undefined || compareRanks(rank, best.rank) < 0) best = { nodeId, rank };
+    fitting += 1;
+    const ranked = { node, rank: rankOf(node) };
+    if (best === undefined || compareRanks(ranked.rank, best.rank) < 0) {
+      second = best;
+      best = ranked;
+    } else if (second === undefined || compareRanks(ranked.rank, second.rank) < 0) {
+      second = ranked;
+    }
   }
-  return best === undefined
-    ? { kind: "unplaceable", refusals }
-    : { kind: "placed", nodeId: best.nodeId };
+  if (best === undefined) return { kind: "unplaceable", refusals };
+  const why = whyChosen(usages, request, { best, second, fitting, refused: refusals.length });
+  return { kind: "placed", nodeId: best.node.node.id, why };
 }
 
-/**
- * The first placement constraint that a node does not meet, as written; undefined when it
- * meets all, or when what it says of itself is not known yet.
- */
-export function unmetConstraint(spec: ServiceSpec, node: NodeFacts): string | undefined {
-  const unmet = spec.placement.constraints.find(({ key, operator, value }) => {
-    if (key.startsWith("node.platform.") && node.report === undefined) return false;
-    const actual = attributeOf(node, key);
-    if (operator === "in") return !value.split(",").some((each) => each === actual);
-    return (actual === value) !== (operator === "==");
-  });
-  return unmet === undefined ? undefined : `${unmet.key} ${unmet.operator} ${unmet.value}`;
+/** What a node has that decides between it and others, for people. */
+export function describeLoad(
+  usages: NodeUsages,
+  siblings: ReadonlyMap<NodeId, number>,
+  { node, report }: NodeFacts,
+): string {
+  const usage = usages.of(node.id);
+  const freeCpu = (report?.capacity.cpuMillis ?? 0) - usage.cpuMillis;
+  const freeMemory = (report?.capacity.memoryBytes ?? 0) - usage.memoryBytes;
+  const own = siblings.get(node.id) ?? 0;
+  return `${own} of this service, ${usage.tasks} tasks, ${cpus(freeCpu)} CPUs and ${memory(freeMemory)} free`;
+}
+
+function whyChosen(
+  usages: NodeUsages,
+  { siblings, only }: PlacementRequest,
+  found: {
+    readonly best: Ranked;
+    readonly second: Ranked | undefined;
+    readonly fitting: number;
+    readonly refused: number;
+  },
+): string {
+  if (only !== undefined) return "Every node that meets the constraints runs one.";
+  const { best, second, fitting, refused } = found;
+  const load = ({ node }: Ranked) =>
+    `${node.node.name} has ${describeLoad(usages, siblings, node)}`;
+  const others = refused === 0 ? "" : `; ${refused} refused`;
+  const next = second === undefined ? "the only one that fits" : `next: ${load(second)}`;
+  return `${load(best)}; ${next} (${fitting} fit${others}).`;
 }
 
 function candidatesOf(facts: Facts, only: NodeId | undefined): readonly NodeFacts[] {
-  if (only !== undefined) {
-    const node = facts.nodes.get(only);
-    return node === undefined ? [] : [node];
-  }
-  return [...facts.nodes.values()].sort((a, b) => compareText(a.node.id, b.node.id));
+  if (only === undefined) return facts.nodesInOrder;
+  const node = facts.nodes.get(only);
+  return node === undefined ? [] : [node];
 }
 
-function refusalOf(
+function ranking(
   facts: Facts,
   usages: NodeUsages,
-  request: PlacementRequest,
-  candidate: NodeFacts,
-): Refusal | undefined {
-  const { node, status, report } = candidate;
-  const refuse = (code: RefusalCode, message: string): Refusal => ({
-    nodeId: node.id,
-    nodeName: node.name,
-    code,
-    message,
-  });
-  if (status !== "alive") return refuse("not_alive", `the node is ${status}`);
-  if (node.eligibility !== "active") return refuse("draining", "the node is draining");
-  const constraint = unmetConstraint(request.service.spec, candidate);
-  if (constraint !== undefined) return refuse("constraint", `constraint ${constraint} is not met`);
-  if (report === undefined)
-    return refuse("no_report", "the node has not reported its capacity yet");
-
-  const siblings = request.siblings.get(node.id) ?? 0;
-  const most = request.service.spec.placement.maxReplicasPerNode;
-  if (most !== undefined && siblings >= most) {
-    return refuse("max_replicas_per_node", `it has ${siblings} replicas, ${most} are allowed`);
-  }
-  const shortage = shortageOf(usages, request, candidate);
-  if (shortage !== undefined) return refuse(shortage.code, shortage.message);
-  const port = takenPort(facts, usages, request, node.id);
-  return port === undefined ? undefined : refuse("host_port_in_use", port);
+  { service, siblings, failures }: PlacementRequest,
+): (node: NodeFacts) => readonly number[] {
+  const { preferences = [], strategy } = service.spec.placement;
+  const crowds = preferences.map(({ spread }) => crowdsBy(facts, siblings, spread));
+  return (candidate) => {
+    const { id } = candidate.node;
+    const usage = usages.of(id);
+    const preferred = preferences.map(
+      ({ spread }, i) => crowds[i]?.get(attributeOf(candidate, spread)) ?? 0,
+    );
+    const capacity = candidate.report?.capacity ?? { cpuMillis: 0, memoryBytes: 0 };
+    const load =
+      strategy === "pack"
+        ? [-shareOf(usage, capacity), -usage.tasks]
+        : [siblings.get(id) ?? 0, usage.tasks, usage.memoryBytes - capacity.memoryBytes];
+    return [failures.get(id) ?? 0, ...preferred, ...load];
+  };
 }
 
-function shortageOf(
-  usages: NodeUsages,
-  { template }: PlacementRequest,
-  { node, report }: NodeFacts,
-): { readonly code: RefusalCode; readonly message: string } | undefined {
-  if (report === undefined) return undefined;
-  const usage = usages.of(node.id);
-  const needs = template.reservations;
-  const freeCpu = report.capacity.cpuMillis - usage.cpuMillis;
-  if (needs.cpuMillis !== undefined && needs.cpuMillis > freeCpu) {
-    const numbers = `${cpus(needs.cpuMillis)} CPUs needed, ${cpus(freeCpu)} of ${cpus(report.capacity.cpuMillis)} free`;
-    return { code: "insufficient_cpu", message: numbers };
-  }
-  const freeMemory = report.capacity.memoryBytes - usage.memoryBytes;
-  if (needs.memoryBytes !== undefined && needs.memoryBytes > freeMemory) {
-    const numbers = `${memory(needs.memoryBytes)} of memory needed, ${memory(freeMemory)} of ${memory(report.capacity.memoryBytes)} free`;
-    return { code: "insufficient_memory", message: numbers };
-  }
-  return undefined;
-}
-
-function takenPort(
+/** How many siblings the nodes with each value of an attribute have together. */
+function crowdsBy(
   facts: Facts,
-  usages: NodeUsages,
-  { template, leaving }: PlacementRequest,
-  nodeId: NodeId,
-): string | undefined {
-  for (const key of staticHostPorts(template)) {
-    const holder = usages.of(nodeId).hostPorts.get(key);
-    if (holder !== undefined && !leaving.has(holder.id)) {
-      return `host port ${key} is in use by ${holder.service}.${holder.slot}`;
-    }
-    const publisher = facts.publishedPorts.get(key);
-    if (publisher !== undefined) return `port ${key} is published on every node by ${publisher}`;
+  siblings: ReadonlyMap<NodeId, number>,
+  key: string,
+): ReadonlyMap<string | undefined, number> {
+  const crowds = new Map<string | undefined, number>();
+  for (const [id, count] of siblings) {
+    const node = facts.nodes.get(id);
+    if (node === undefined) continue;
+    const value = attributeOf(node, key);
+    crowds.set(value, (crowds.get(value) ?? 0) + count);
   }
-  return undefined;
+  return crowds;
 }
 
-function rankOf(
-  usages: NodeUsages,
-  { siblings, failures }: PlacementRequest,
-  { node, report }: NodeFacts,
-): readonly number[] {
-  const usage = usages.of(node.id);
-  const freeMemory = (report?.capacity.memoryBytes ?? 0) - usage.memoryBytes;
-  return [failures.get(node.id) ?? 0, siblings.get(node.id) ?? 0, usage.tasks, -freeMemory];
+/** How full a node is by what is scarcest on it, from 0 to 1. */
+function shareOf(
+  used: { readonly cpuMillis: number; readonly memoryBytes: number },
+  capacity: { readonly cpuMillis: number; readonly memoryBytes: number },
+): number {
+  return Math.max(
+    used.cpuMillis / Math.max(1, capacity.cpuMillis),
+    used.memoryBytes / Math.max(1, capacity.memoryBytes),
+  );
 }
 
 function compareRanks(a: readonly number[], b: readonly number[]): number {
@@ -152,20 +143,4 @@ function compareRanks(a: readonly number[], b: readonly number[]): number {
     if (difference !== 0) return difference;
   }
   return 0;
-}
-
-function attributeOf({ node, report }: NodeFacts, key: string): string | undefined {
-  if (key.startsWith("node.labels.")) return node.labels[key.slice("node.labels.".length)];
-  switch (key) {
-    case "node.id":
-      return node.id;
-    case "node.hostname":
-      return node.name;
-    case "node.platform.os":
-      return report?.platform.os;
-    case "node.platform.arch":
-      return report?.platform.arch;
-    default:
-      return undefined;
-  }
 }

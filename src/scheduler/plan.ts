@@ -5,11 +5,13 @@ import {
   type Service,
 } from "../cluster/index.ts";
 import type { ServiceKey, TaskId } from "../kernel/index.ts";
+import { isJobMode } from "../spec/index.ts";
 import { Draft, type UpdateTasks } from "./draft.ts";
 import type { Explanations } from "./explain.ts";
 import { defaultSchedulerSettings, Facts, type SchedulerSettings } from "./facts.ts";
 import { stopFailedTasks } from "./failures.ts";
 import { forgetEnded } from "./forget.ts";
+import { planJob } from "./job.ts";
 import { globalPositions, occupiedSlots, type Position } from "./positions.ts";
 import { stopExcessReplicas, stopMisplacedGlobals, vacantSlots } from "./replicas.ts";
 import { judgeRollout, settlePositions } from "./rollout.ts";
@@ -54,10 +56,16 @@ export function plan(input: PlanInput): Plan {
     if (service === undefined) stopOrphans(draft, key);
     forgetEnded(draft, key, service);
   }
-  return draft.finish();
+  return draft.outcome();
 }
 
 function planService(draft: Draft, key: ServiceKey, service: Service): void {
+  const { mode } = service.spec;
+  if (isJobMode(mode)) {
+    planJob(draft, key, service, mode);
+    return;
+  }
+  stopRuns(draft, key);
   stopFailedTasks(draft, key);
   if (judgeRollout(draft, key, service)) return;
   settlePositions(draft, service, positionsOf(draft, key, service));
@@ -72,6 +80,13 @@ function positionsOf(draft: Draft, key: ServiceKey, service: Service): readonly 
   stopExcessReplicas(draft, key, service);
   const occupied = occupiedSlots(draft, key, service);
   return [...occupied, ...vacantSlots(draft, key, service, occupied)];
+}
+
+/** What is left of a job that was changed into a service that runs all the time. */
+function stopRuns(draft: Draft, key: ServiceKey): void {
+  for (const task of draft.runningOf(key)) {
+    if (task.run !== undefined) draft.stop(task, "The service is no job any more.");
+  }
 }
 
 /** Tasks of a service that does not exist: removing it stops them, so this only makes sure. */

@@ -1,8 +1,8 @@
-import { compareText, type Service, type Task } from "../cluster/index.ts";
+import type { Service, Task } from "../cluster/index.ts";
 import type { NodeId, ServiceKey } from "../kernel/index.ts";
 import type { Draft } from "./draft.ts";
 import { type Facts, isUpToDate } from "./facts.ts";
-import { unmetConstraint } from "./placement.ts";
+import { unmetConstraint } from "./node-attributes.ts";
 
 /** Why a task has to make room for another one. `lost` ones run nowhere that we know of. */
 export type LeavingCause = "lost" | "drain" | "constraint" | "revision";
@@ -50,8 +50,7 @@ export function globalPositions(
   service: Service,
 ): readonly Position[] {
   const running = draft.runningOf(key);
-  const nodes = [...draft.facts.nodes.values()].sort((a, b) => compareText(a.node.id, b.node.id));
-  return nodes
+  return draft.facts.nodesInOrder
     .filter((each) => each.node.eligibility === "active")
     .filter((each) => unmetConstraint(service.spec, each) === undefined)
     .map(({ node }) => {

@@ -23,8 +23,8 @@ export function judgeRollout(draft: Draft, key: ServiceKey, service: Service): b
   );
   const isGlobal = service.spec.mode.kind === "global";
   const places = new Set(failing.map((task) => (isGlobal ? task.nodeId : task.slot)));
-  const total =
-    service.spec.mode.kind === "global" ? draft.facts.nodes.size : service.spec.mode.replicas;
+  const { mode } = service.spec;
+  const total = mode.kind === "replicated" ? mode.replicas : draft.facts.nodes.size;
   if (places.size === 0 || places.size / Math.max(1, total) <= maxFailureRatio) return false;
   // Going back once is help; going back from there would be going round in circles.
   const canGoBack = failureAction === "rollback" && service.rollout === "normal";

@@ -71,7 +71,9 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
   const set = (name: string, value: unknown) => flatten(facts, name, value);
   set("image", template.image);
   set("mode", mode.kind);
-  if (mode.kind === "replicated") set("replicas", mode.replicas);
+  const { kind: _kind, ...amounts } = mode;
+  set("", amounts);
+  set("schedule", spec.schedule);
   const { image: _image, exposedPorts, hostPorts, mounts, environment, labels, ...rest } = template;
   each(facts, "environment", Object.entries(environment));
   each(facts, "label", Object.entries(labels));
@@ -106,6 +108,8 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
     placement.constraints.map(({ key, operator, value }) => [`${key} ${operator} ${value}`, "set"]),
   );
   set("max replicas per node", placement.maxReplicasPerNode);
+  set("spread over", placement.preferences?.map(({ spread }) => spread).join(", "));
+  set("placement strategy", placement.strategy);
   return facts;
 }
 

@@ -1,13 +1,15 @@
+import { compileJobMode } from "./compile-job.ts";
 import {
   endpointModes,
   failureActions,
   modes,
+  placementStrategies,
   restartConditions,
   updateOrders,
 } from "./deploy-keys.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 import { nearest } from "./nearest.ts";
-import type { Placed, Section } from "./section.ts";
+import { type Placed, Section } from "./section.ts";
 import type { RolloutSpec, ServiceSpec, TaskTemplate } from "./service-spec.ts";
 import { shortened } from "./tree.ts";
 import { readInteger } from "./values.ts";
@@ -20,7 +22,15 @@ type Constraint = Placement["constraints"][number];
 export function compileMode(
   service: Section,
   deploy: Section | undefined,
-  diagnostics: Diagnostics,
+  {
+    retries,
+    kind,
+    diagnostics,
+  }: {
+    readonly retries: number;
+    readonly kind: ServiceSpec["mode"]["kind"];
+    readonly diagnostics: Diagnostics;
+  },
 ): ServiceSpec["mode"] {
   const replicas = deploy?.integer("replicas");
   const scale = service.integer("scale");
@@ -32,16 +42,39 @@ export function compileMode(
       "keep one of them",
     );
   }
-  const mode = deploy?.choice("mode", modes) ?? "replicated";
-  if (mode === "replicated") return { kind: "replicated", replicas: replicas ?? scale ?? 1 };
+  if (kind === "replicated") return { kind, replicas: replicas ?? scale ?? 1 };
+  if (kind === "replicated-job") {
+    return compileJobMode(service, { kind, replicas: replicas ?? scale, retries, diagnostics });
+  }
   if (replicas !== undefined || scale !== undefined) {
     diagnostics.problem(
       deploy?.positionOf("mode") ?? service.position,
-      "a service in mode `global` runs once on every node and has no number of replicas",
-      "remove `replicas`, or `mode: global`",
+      `a service in mode \`${kind}\` runs once on every node and has no number of replicas`,
+      `remove \`replicas\`, or \`mode: ${kind}\``,
     );
   }
-  return { kind: "global" };
+  if (kind === "global") return { kind };
+  return compileJobMode(service, { kind, replicas: undefined, retries, diagnostics });
+}
+
+/** The mode as it is named; a schedule makes a job. */
+export function compileModeKind(
+  deploy: Section | undefined,
+  {
+    isScheduled,
+    diagnostics,
+  }: { readonly isScheduled: boolean; readonly diagnostics: Diagnostics },
+): ServiceSpec["mode"]["kind"] {
+  const said = deploy?.choice("mode", modes);
+  if (!isScheduled) return said ?? "replicated";
+  if (deploy !== undefined && (said === "replicated" || said === "global")) {
+    diagnostics.problem(
+      deploy.positionOf("mode"),
+      `a service with \`x-schedule\` is a job, and not \`${said}\``,
+      "write `replicated-job` or `global-job`, or remove `mode`",
+    );
+  }
+  return said === "global-job" ? said : "replicated-job";
 }
 
 /** `deploy.update_config`. `isExclusive`: the service holds what two tasks cannot share. */
@@ -103,14 +136,52 @@ function plainRestart(service: Section): Restart {
 }
 
 /** `deploy.placement`. */
-export function compilePlacement(deploy: Section | undefined, diagnostics: Diagnostics): Placement {
+export function compilePlacement(
+  service: Section,
+  deploy: Section | undefined,
+  diagnostics: Diagnostics,
+): Placement {
   const placement = deploy?.child("placement");
   const maxReplicasPerNode = placement?.integer("max_replicas_per_node");
   const constraints = (placement?.texts("constraints") ?? []).flatMap((item) => {
     const constraint = readConstraint(item, diagnostics);
     return constraint === undefined ? [] : [constraint];
   });
-  return { constraints, ...(maxReplicasPerNode !== undefined && { maxReplicasPerNode }) };
+  const preferences = compilePreferences(placement, diagnostics);
+  const strategy = service.child("x-placement")?.choice("strategy", placementStrategies);
+  return {
+    constraints,
+    ...(maxReplicasPerNode !== undefined && { maxReplicasPerNode }),
+    ...(preferences.length > 0 && { preferences }),
+    // Only what differs from the default is kept, so that naming the default changes nothing.
+    ...(strategy === "pack" && { strategy }),
+  };
+}
+
+function compilePreferences(
+  placement: Section | undefined,
+  diagnostics: Diagnostics,
+): { readonly spread: string }[] {
+  const preferences: { readonly spread: string }[] = [];
+  for (const item of placement?.items("preferences") ?? []) {
+    const spread =
+      item instanceof Section ? item.text("spread") : /^spread=(.+)$/.exec(item.text)?.[1];
+    if (spread !== undefined && isNodeAttribute(spread)) preferences.push({ spread });
+    else if (item instanceof Section && item.has("spread")) {
+      item.reject("spread", attributeWords);
+    } else {
+      const what = "a preference must name what to spread over";
+      diagnostics.problem(item.position, what, "write `spread: node.labels.NAME`");
+    }
+  }
+  return preferences;
+}
+
+const attributeWords =
+  "one of `node.id`, `node.hostname`, `node.platform.os`, `node.platform.arch` and `node.labels.NAME`";
+
+function isNodeAttribute(key: string): boolean {
+  return constraintKeys.includes(key) || /^node\.labels\.[\w./-]+$/.test(key);
 }
 
 const constraintKeys = ["node.id", "node.hostname", "node.platform.os", "node.platform.arch"];
@@ -123,7 +194,7 @@ function readConstraint(item: Placed, diagnostics: Diagnostics): Constraint | un
     diagnostics.problem(item.position, what, "write `key == value` or `key != value`");
     return undefined;
   }
-  if (!constraintKeys.includes(key) && !/^node\.labels\.[\w./-]+$/.test(key)) {
+  if (!isNodeAttribute(key)) {
     const meant = nearest(key, constraintKeys);
     diagnostics.problem(
       item.position,

@@ -1,4 +1,10 @@
-import { compileMode, compilePlacement, compileRestart, compileUpdate } from "./compile-deploy.ts";
+import {
+  compileMode,
+  compileModeKind,
+  compilePlacement,
+  compileRestart,
+  compileUpdate,
+} from "./compile-deploy.ts";
 import { compileEngine } from "./compile-engine.ts";
 import {
   compileEnvironment,
@@ -8,6 +14,7 @@ import {
 } from "./compile-environment.ts";
 import { compileHealthCheck } from "./compile-health.ts";
 import { compileIngress, type PlacedRule } from "./compile-ingress.ts";
+import { compileJobRestart, compileSchedule } from "./compile-job.ts";
 import { compileMounts, type VolumeNames } from "./compile-mounts.ts";
 import { compileMachines, compilePlatform } from "./compile-nodes.ts";
 import { compileExpose, compilePorts, type PlacedPort } from "./compile-ports.ts";
@@ -61,16 +68,20 @@ export function compileService(
   const container = compileContainer(service, context);
   const checkedPort = checkPort(container);
   const engine = compileEngine(section, { deploy, diagnostics });
-  const placement = compilePlacement(deploy, diagnostics);
+  const placement = compilePlacement(section, deploy, diagnostics);
   const extensions = section.extensions();
   service.section.choice("pull_policy", pullPolicies);
 
+  const schedule = compileSchedule(section);
+  const isScheduled = section.has("x-schedule");
+  const kind = compileModeKind(deploy, { isScheduled, diagnostics });
+  const { restart, retries } = compileRestarts(section, deploy, { kind, diagnostics });
   const template: TaskTemplate = {
     ...container,
     exposedPorts: sortedNumbers([...ownPorts, ...rulePorts, ...checkedPort]),
     hostPorts: ports.map(({ port }) => port).filter((port) => port.mode === "host"),
     ...compileResources(section, deploy, diagnostics),
-    restart: compileRestart(section, deploy),
+    restart,
     ...(engine && { engine }),
   };
   if ((engine?.memorySwapBytes ?? 0) > 0 && template.limits.memoryBytes === undefined) {
@@ -80,7 +91,8 @@ export function compileService(
     namespace: context.namespace,
     name,
     labels: compileLabels(deploy, diagnostics),
-    mode: compileMode(section, deploy, diagnostics),
+    mode: compileMode(section, deploy, { retries, kind, diagnostics }),
+    ...(schedule !== undefined && { schedule }),
     template,
     ports: ports.map(({ port }) => port).filter((port) => port.mode === "ingress"),
     ingress: rules.map(({ rule }) => rule),
@@ -96,6 +108,27 @@ export function compileService(
     ...(Object.keys(extensions).length > 0 && { extensions }),
   };
   return { spec, ports, rules, section, position: service.position };
+}
+
+/** A job counts its retries itself; anything else is started again on its node. */
+function compileRestarts(
+  section: Section,
+  deploy: Section | undefined,
+  {
+    kind,
+    diagnostics,
+  }: { readonly kind: ServiceSpec["mode"]["kind"]; readonly diagnostics: Diagnostics },
+): { readonly restart: TaskTemplate["restart"]; readonly retries: number } {
+  const policy = compileRestart(section, deploy);
+  if (kind === "replicated-job" || kind === "global-job") {
+    return compileJobRestart(section, deploy, { policy, diagnostics });
+  }
+  if (section.has("x-job")) {
+    const what = "`x-job` is for jobs only";
+    const hint = "write `deploy: {mode: replicated-job}`, or remove `x-job`";
+    diagnostics.problem(section.positionOf("x-job"), what, hint);
+  }
+  return { restart: policy, retries: 0 };
 }
 
 /** The daemon must reach what it checks. */

@@ -1,4 +1,5 @@
 import {
+  boolean,
   bytes,
   choice,
   cpus,
@@ -9,6 +10,7 @@ import {
   type SectionRules,
   section,
   supported,
+  text,
   texts,
 } from "./key-rule.ts";
 
@@ -16,17 +18,19 @@ export const maxReplicas = 10_000;
 /** Container engines refuse to run a container with less. */
 export const minMemoryLimitBytes = 6 * 2 ** 20;
 
-export const modes = ["replicated", "global"] as const;
+export const modes = ["replicated", "global", "replicated-job", "global-job"] as const;
+export const overlapPolicies = ["forbid", "allow", "replace"] as const;
 export const endpointModes = ["vip"] as const;
 export const updateOrders = ["start-first", "stop-first"] as const;
 export const failureActions = ["pause", "continue", "rollback"] as const;
+export const placementStrategies = ["spread", "pack"] as const;
 export const restartConditions = ["none", "on-failure", "any"] as const;
 
 export const deployKeys: SectionRules = {
   mode: supported(
-    choice(modes, ["replicated-job", "global-job"]),
+    choice(modes),
     "global",
-    "`replicated` (the default) runs `replicas` tasks; `global` runs one on every node.",
+    "`replicated` (the default) runs `replicas` tasks; `global` runs one on every node; `replicated-job` runs to its end `replicas` times, `global-job` once on every node. With `x-schedule` the default is `replicated-job`.",
   ),
   replicas: supported(integer(0, maxReplicas), "3", "How many tasks run. Default 1."),
   endpoint_mode: supported(
@@ -105,7 +109,7 @@ export const restartPolicyKeys: SectionRules = {
   max_attempts: supported(
     integer(0, 1_000_000),
     "3",
-    "How often a task is restarted on its node before it counts as failed. Default: no bound.",
+    "How often a task is restarted on its node before it counts as failed. Default: no bound. In a job: how often it is tried again; default 3.",
   ),
   window: supported(
     duration(),
@@ -155,8 +159,52 @@ export const placementKeys: SectionRules = {
     "1",
     "The most tasks of this service on one node. Default: no bound.",
   ),
-  preferences: notYet("Spreading over the values of a label.", {
-    kind: "items",
-    shape: "spread: LABEL",
-  }),
+  preferences: supported(
+    { kind: "items", section: "preference", shape: "spread=node.labels.NAME" },
+    "[{spread: node.labels.zone}]",
+    "Tasks are spread evenly over the values of a label, before they are spread over nodes. Nodes without the label count as one value. The first preference weighs most.",
+  ),
+};
+
+export const preferenceKeys: SectionRules = {
+  spread: supported(
+    text,
+    "node.labels.rack",
+    "`node.id`, `node.hostname`, `node.platform.os`, `node.platform.arch` or `node.labels.NAME`. Required.",
+  ),
+};
+
+export const xScheduleKeys: SectionRules = {
+  cron: supported(
+    text,
+    '"30 4 * * mon-fri"',
+    "Minute, hour, day of the month, month and day of the week, with `*`, lists, ranges, steps and names; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. Required.",
+  ),
+  timezone: supported(
+    text,
+    "Europe/Berlin",
+    "The zone whose clocks count. Default `UTC`. A time of day that they skip is due as much later; one that comes twice is due once, unless the job runs every hour.",
+  ),
+  overlap: supported(
+    choice(overlapPolicies),
+    "replace",
+    "What happens when the run before is still going on: `forbid` (the default) skips the new run, `allow` starts it as well, `replace` stops the old one.",
+  ),
+  suspend: supported(boolean, "true", "Whether nothing is started for now. Default false."),
+};
+
+export const xJobKeys: SectionRules = {
+  parallelism: supported(
+    integer(1, maxReplicas),
+    "2",
+    "How many tasks of a `replicated-job` run at a time. Default: all `deploy.replicas`.",
+  ),
+};
+
+export const xPlacementKeys: SectionRules = {
+  strategy: supported(
+    choice(placementStrategies),
+    "pack",
+    "`spread` (the default) puts tasks where the fewest of the service, then the fewest of all are; `pack` fills the fewest nodes.",
+  ),
 };

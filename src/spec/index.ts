@@ -3,6 +3,9 @@
  * problems with file, line and column.
  */
 export { describeDifference, sameTemplate, specRevisionFingerprint } from "./compare.ts";
+export { isJobMode, runsPerNode } from "./compile-job.ts";
+export { parseCron } from "./cron.ts";
+export { lastDueMs, nextDueMs } from "./cron-time.ts";
 export { formatProblem } from "./diagnostics.ts";
 export { readDotEnvFile } from "./dot-env.ts";
 export { manifestSchema } from "./json-schema.ts";
@@ -21,6 +24,7 @@ export type {
   PortSpec,
   Position,
   RolloutSpec,
+  ScheduleSpec,
   ServiceSpec,
   TaskTemplate,
 } from "./service-spec.ts";

@@ -31,6 +31,10 @@ export type SectionName =
   | "limits"
   | "reservations"
   | "placement"
+  | "preference"
+  | "x-placement"
+  | "x-schedule"
+  | "x-job"
   | "volume"
   | "config"
   | "secret";

@@ -10,10 +10,14 @@ import {
   deployKeys,
   limitsKeys,
   placementKeys,
+  preferenceKeys,
   reservationsKeys,
   resourcesKeys,
   restartPolicyKeys,
   updateKeys,
+  xJobKeys,
+  xPlacementKeys,
+  xScheduleKeys,
 } from "./deploy-keys.ts";
 import {
   boolean,
@@ -173,6 +177,10 @@ export const keyTable: Readonly<Record<SectionName, SectionRules>> = withExtensi
   limits: limitsKeys,
   reservations: reservationsKeys,
   placement: placementKeys,
+  preference: preferenceKeys,
+  "x-placement": xPlacementKeys,
+  "x-schedule": xScheduleKeys,
+  "x-job": xJobKeys,
   volume: volumeKeys,
   config: { ...contentKeys, content: supported(text, "hello", "The text itself.") },
   secret: {

@@ -125,6 +125,21 @@ const supportedServiceKeys: SectionRules = {
     "{replicas: 3}",
     "How many tasks run, where, and how they are updated.",
   ),
+  "x-placement": supported(
+    section("x-placement"),
+    "{strategy: pack}",
+    "How nodes are chosen among those that may run a task.",
+  ),
+  "x-schedule": supported(
+    { kind: "short", section: "x-schedule", shape: "MINUTE HOUR DAY MONTH WEEKDAY" },
+    '"0 3 * * *"',
+    "Makes the service a job that runs at these times, each time once in the whole cluster.",
+  ),
+  "x-job": supported(
+    section("x-job"),
+    "{parallelism: 2}",
+    "How a job (`deploy.mode: replicated-job`) runs.",
+  ),
   scale: supported(integer(0, maxReplicas), "2", "The same as `deploy.replicas`."),
   restart: supported(
     text,

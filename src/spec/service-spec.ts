@@ -166,6 +166,14 @@ const ingressRuleSpec = z.strictObject({
   port: z.number().int().min(1).max(65_535),
 });
 
+const scheduleSpec = z.strictObject({
+  cron: z.string(),
+  timezone: z.string(),
+  /** What happens when a run is due while another one is still going on. */
+  overlap: z.enum(["forbid", "allow", "replace"]),
+  isSuspended: z.boolean(),
+});
+
 export const serviceSpecSchema = z.strictObject({
   namespace: z.string(),
   name: z.string(),
@@ -174,7 +182,22 @@ export const serviceSpecSchema = z.strictObject({
   mode: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("replicated"), replicas: z.number().int().nonnegative() }),
     z.strictObject({ kind: z.literal("global") }),
+    /** Runs to its end `completions` times, at most `parallelism` at once. */
+    z.strictObject({
+      kind: z.literal("replicated-job"),
+      completions: z.number().int().positive(),
+      parallelism: z.number().int().positive(),
+      /** Of each completion: how often it is tried again after a failure. */
+      retries: z.number().int().nonnegative(),
+    }),
+    /** Runs to its end once on every node. */
+    z.strictObject({
+      kind: z.literal("global-job"),
+      retries: z.number().int().nonnegative(),
+    }),
   ]),
+  /** When a job runs; absent: once after each change of its template. */
+  schedule: scheduleSpec.optional(),
   template: taskTemplateSchema,
   /** Published on every node by the proxy. */
   ports: z.array(portSpec),
@@ -191,6 +214,10 @@ export const serviceSpecSchema = z.strictObject({
       }),
     ),
     maxReplicasPerNode: z.number().int().positive().optional(),
+    /** Tasks are spread evenly over the values of these labels, the first one before the next. */
+    preferences: z.array(z.strictObject({ spread: z.string() })).optional(),
+    /** `pack` fills the fewest nodes; absent: tasks are spread. */
+    strategy: z.enum(["pack"]).optional(),
   }),
   /** Keys of the service that start with `x-` and mean nothing to Skein, kept for `export`. */
   extensions: z.record(z.string(), z.json()).optional(),
@@ -203,6 +230,7 @@ export type MountSpec = z.infer<typeof mountSpec>;
 export type TaskTemplate = z.infer<typeof taskTemplateSchema>;
 export type RolloutSpec = z.infer<typeof rolloutSpec>;
 export type IngressRule = z.infer<typeof ingressRuleSpec>;
+export type ScheduleSpec = z.infer<typeof scheduleSpec>;
 export type EngineOptions = z.infer<typeof engineOptions>;
 export type ServiceSpec = z.infer<typeof serviceSpecSchema>;
 

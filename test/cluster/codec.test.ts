@@ -1,7 +1,7 @@
 import t from "tap";
 import { decodeCommand, encodeCommand } from "../../src/cluster/command-codec.ts";
 import { ClusterStore, type Command, decodeReport, encodeReport } from "../../src/cluster/index.ts";
-import { nodeId, seededRandom } from "../../src/kernel/index.ts";
+import { nodeId, seededRandom, serviceKey, taskId } from "../../src/kernel/index.ts";
 import { clusterNode, serviceSpec, task } from "../builders.ts";
 
 const commands: readonly Command[] = [
@@ -15,6 +15,48 @@ const commands: readonly Command[] = [
     stop: [],
     forget: [],
     rollouts: [],
+  },
+  {
+    kind: "update_tasks",
+    basedOn: {},
+    create: [],
+    stop: [],
+    forget: [],
+    rollouts: [],
+    runs: [
+      {
+        service: serviceKey("shop", "web"),
+        change: {
+          kind: "start",
+          run: {
+            number: 1,
+            trigger: "schedule",
+            dueAtMs: 60_000,
+            revision: 1,
+            startedAtMs: 60_100,
+            state: "active",
+            message: "",
+          },
+        },
+      },
+      {
+        service: serviceKey("shop", "web"),
+        change: { kind: "end", number: 1, state: "failed", atMs: 70_000, message: "exit code 1" },
+      },
+    ],
+    results: [
+      {
+        id: taskId("t1"),
+        result: { outcome: "failed", exitCode: 1, message: "exited", atMs: 70_000 },
+      },
+    ],
+  },
+  { kind: "trigger_job", service: serviceKey("shop", "web"), nowMs: 80_000 },
+  {
+    kind: "suspend_schedule",
+    service: serviceKey("shop", "web"),
+    isSuspended: true,
+    nowMs: 90_000,
   },
 ];
 

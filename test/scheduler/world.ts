@@ -31,7 +31,12 @@ const GiB = 2 ** 30;
 export type WorldOptions = {
   readonly seed?: number;
   /** How a task of this image behaves; by default it starts and serves. */
-  readonly behaviourOf?: (image: string, task: Task) => "serves" | "fails" | "crashes" | "hangs";
+  readonly behaviourOf?: (
+    image: string,
+    task: Task,
+  ) => "serves" | "fails" | "crashes" | "hangs" | "completes";
+  /** How long a task works that completes; default 1 s. */
+  readonly workMs?: number;
   readonly startMs?: { readonly min: number; readonly max: number };
   readonly capacity?: { readonly cpuMillis: number; readonly memoryBytes: number };
 };
@@ -46,6 +51,7 @@ export class World {
   readonly commands: Extract<Command, { kind: "update_tasks" }>[] = [];
   readonly #members = new Map<NodeId, Member>();
   readonly #capacities = new Map<NodeId, NodeReport["capacity"]>();
+  readonly #platforms = new Map<NodeId, NodeReport["platform"]>();
   readonly #applied = new Map<NodeId, number>();
   readonly #bodies = new Map<TaskId, Body>();
   readonly #random: Random;
@@ -79,14 +85,22 @@ export class World {
     this.submit({ kind: "scale_service", service: web, replicas, nowMs: this.now });
   }
 
-  join(name: string): void {
-    const node = clusterNode(name);
+  join(name: string, labels: Readonly<Record<string, string>> = {}): void {
+    const node = clusterNode(name, { labels });
     this.state = { ...this.state, nodes: new Map(this.state.nodes).set(node.id, node) };
     this.setMember(name, "alive");
   }
 
   setMember(name: string, status: Member["status"]): void {
     this.#members.set(nodeId(name), { status, sinceMs: this.now });
+  }
+
+  setPlatform(name: string, platform: NodeReport["platform"]): void {
+    this.#platforms.set(nodeId(name), platform);
+  }
+
+  drain(name: string): void {
+    this.submit({ kind: "set_eligibility", nodeId: nodeId(name), eligibility: "drain" });
   }
 
   setCapacity(name: string, capacity: NodeReport["capacity"]): void {
@@ -189,6 +203,10 @@ export class World {
       const startsAtMs = this.now + min + randomBelow(this.#random, Math.max(1, max - min));
       const status = this.#statusAtStart(task);
       this.#bodies.set(task.id, { startsAtMs, endsAtMs: undefined, status });
+    } else if (body.status.phase === "running" && this.#behaviourOf(task) === "completes") {
+      const endsAtMs = body.status.sinceMs + (this.#options.workMs ?? 1_000);
+      if (endsAtMs > this.now) return;
+      body.status = { ...body.status, phase: "completed", exitCode: 0, sinceMs: this.now };
     } else if (body.status.phase === "preparing" && body.startsAtMs <= this.now) {
       body.status = { ...body.status, ...this.#statusOnceUp(task), sinceMs: this.now };
     }
@@ -209,17 +227,22 @@ export class World {
   }
 
   #statusOnceUp(task: Task): Partial<TaskStatus> {
-    const image = this.state.services.get(task.service)?.templates.get(task.revision)?.image ?? "";
-    switch (this.#options.behaviourOf?.(image, task) ?? "serves") {
+    switch (this.#behaviourOf(task)) {
       case "serves":
+      case "completes":
         return { phase: "running" };
       case "fails":
-        return { phase: "failed", message: "exited with code 1" };
+        return { phase: "failed", exitCode: 1, message: "exited with code 1" };
       case "crashes":
         return { phase: "preparing", restarts: 3, message: "exited with code 1" };
       case "hangs":
         return { phase: "running", health: "starting" };
     }
+  }
+
+  #behaviourOf(task: Task) {
+    const image = this.state.services.get(task.service)?.templates.get(task.revision)?.image ?? "";
+    return this.#options.behaviourOf?.(image, task) ?? "serves";
   }
 
   #reportOf(id: NodeId): NodeReport {
@@ -232,7 +255,7 @@ export class World {
       skeinVersion: "0.1.0",
       runtime: "memory",
       runtimeVersion: "1",
-      platform: { os: "linux", arch: "amd64" },
+      platform: this.#platforms.get(id) ?? { os: "linux", arch: "amd64" },
       capacity: this.#capacities.get(id) ?? capacity,
       httpPort: 80,
       routesIndex: this.state.index,

@@ -16,7 +16,11 @@ const manifests: Readonly<Record<SectionName, (values: Values) => Values>> = {
   top: (values) => ({ services: { api: { image: "api:1" } }, ...values }),
   include: (values) => ({ include: [{ path: "./base.yaml", ...values }], ...service({}) }),
   service: (values) =>
-    service({ ...("memswap_limit" in values && { mem_limit: "9m" }), ...values }),
+    service({
+      ...("memswap_limit" in values && { mem_limit: "9m" }),
+      ...("x-job" in values && { deploy: { mode: "replicated-job", replicas: 5 } }),
+      ...values,
+    }),
   extends: (values) => ({
     services: {
       base: { image: "base:1", command: "base" },
@@ -58,6 +62,14 @@ const manifests: Readonly<Record<SectionName, (values: Values) => Values>> = {
   limits: (values) => service({ deploy: { resources: { limits: values } } }),
   reservations: (values) => service({ deploy: { resources: { reservations: values } } }),
   placement: (values) => service({ deploy: { placement: values } }),
+  preference: (values) =>
+    service({
+      deploy: { placement: { preferences: [{ spread: "node.labels.zone", ...values }] } },
+    }),
+  "x-placement": (values) => service({ "x-placement": values }),
+  "x-schedule": (values) => service({ "x-schedule": { cron: "0 3 * * *", ...values } }),
+  "x-job": (values) =>
+    service({ deploy: { mode: "replicated-job", replicas: 5 }, "x-job": values }),
   volume: (values) => ({
     services: { web: { image: "web:1", volumes: ["data:/data"] } },
     volumes: { data: values },

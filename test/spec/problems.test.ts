@@ -100,11 +100,8 @@ const cases: readonly {
   },
   {
     name: "a word of the specification that is not supported yet",
-    lines: "deploy: {mode: replicated-job, endpoint_mode: dnsrr}",
-    expected: [
-      "c.yaml:4:20: `deploy.mode: replicated-job` is not supported yet",
-      "c.yaml:4:51: `deploy.endpoint_mode: dnsrr` is not supported yet",
-    ],
+    lines: "deploy: {mode: replicated, endpoint_mode: dnsrr}",
+    expected: ["c.yaml:4:43: `deploy.endpoint_mode: dnsrr` is not supported yet"],
   },
   {
     name: "a key of the specification that is not supported yet, with what to do instead",
