@@ -96,6 +96,23 @@ export const routes = {
     body: z.strictObject({ replicas: z.number().int().min(0).max(10_000) }),
     response: appliedSchema,
   },
+  /** Starts a run of a job now. */
+  triggerJob: {
+    method: "POST",
+    path: "/v1/services/:namespace/:name/runs",
+    params: serviceParams,
+    query: nothing,
+    body: z.strictObject({}),
+    response: z.object({ index: z.number(), run: z.number() }),
+  },
+  suspendSchedule: {
+    method: "POST",
+    path: "/v1/services/:namespace/:name/suspend",
+    params: serviceParams,
+    query: nothing,
+    body: z.strictObject({ isSuspended: z.boolean() }),
+    response: z.object({ index: z.number() }),
+  },
   removeService: {
     method: "DELETE",
     path: "/v1/services/:namespace/:name",

@@ -12,6 +12,7 @@ import type { Handlers } from "./contract.ts";
 import { ownPortConflict } from "./own-ports.ts";
 import { ApiError, isProblemCode } from "./problem.ts";
 import { removableNode } from "./removable-node.ts";
+import { timeText } from "./time-text.ts";
 import type { Change, CreatedToken, LogEntry, RecoveryView } from "./views.ts";
 import {
   type Facts,
@@ -20,7 +21,6 @@ import {
   serviceViews,
   statusView,
   taskViews,
-  timeText,
   tokenView,
 } from "./views-of-state.ts";
 
@@ -116,6 +116,20 @@ export function makeHandlers(backend: ApiBackend): Handlers {
         signal,
       );
       return { index, changes: [changeOf({ spec }, wanted)] };
+    },
+    triggerJob: async ({ params, signal }) => {
+      const service = serviceKey(params.namespace, params.name);
+      const nowMs = backend.now();
+      const index = await submit({ kind: "trigger_job", service, nowMs }, signal);
+      const runs = find(service).runs ?? [];
+      return { index, run: runs.at(-1)?.number ?? 0 };
+    },
+    suspendSchedule: async ({ params, body, signal }) => {
+      const service = serviceKey(params.namespace, params.name);
+      const { isSuspended } = body;
+      const nowMs = backend.now();
+      const command: Command = { kind: "suspend_schedule", service, isSuspended, nowMs };
+      return { index: await submit(command, signal) };
     },
     removeService: async ({ params, signal }) => {
       const key = serviceKey(params.namespace, params.name);

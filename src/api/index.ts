@@ -6,17 +6,20 @@ export { ApiClient, type ApiTransport } from "./client.ts";
 export type { Handlers, RouteName } from "./contract.ts";
 export { type ApiBackend, makeHandlers } from "./handlers.ts";
 export type { ProblemCode } from "./problem.ts";
+export { timeText } from "./time-text.ts";
 export type {
   AppliedChanges,
   Backup,
   Change,
   CreatedToken,
+  JobView,
   LogEntry,
   NodeView,
   RecoveryView,
+  RunView,
   ServiceView,
   StatusView,
   TaskView,
   TokenView,
 } from "./views.ts";
-export { type Facts, nodeName, timeText, tokenView } from "./views-of-state.ts";
+export { type Facts, nodeName, tokenView } from "./views-of-state.ts";

@@ -50,7 +50,7 @@ function useRefusal(
     if (task.nodeId !== id) return false;
     const observed = statusOf(observations, task);
     const isThere = isAlive && observed !== undefined && !isFinal(observed);
-    return task.desired === "running" || isThere;
+    return (task.desired === "running" && task.result === undefined) || isThere;
   });
   const count = `${tasks.length} task${tasks.length === 1 ? "" : "s"}`;
   if (!isAlive) {

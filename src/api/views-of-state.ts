@@ -10,11 +10,15 @@ import {
   sameValue,
   statusOf,
   type Task,
+  type TaskStatus,
   type Token,
   tasksOf,
   templateOf,
 } from "../cluster/index.ts";
 import { type NodeId, type ServiceKey, splitServiceKey } from "../kernel/index.ts";
+import { isJobMode, runsPerNode } from "../spec/index.ts";
+import { jobView } from "./job-view.ts";
+import { timeText } from "./time-text.ts";
 import type { NodeView, ServiceView, StatusView, TaskView, TokenView } from "./views.ts";
 
 /** Everything that a view is made from, at one moment. */
@@ -28,6 +32,8 @@ export type Facts = {
   readonly pending: ReadonlyMap<ServiceKey, readonly string[]>;
   /** Sentences about what a person has to look at. */
   readonly warnings?: readonly string[];
+  /** Wall clock, ms; tells when a schedule is due next. */
+  readonly nowMs?: number;
 };
 
 export function tokenView(token: Token, nowMs: number): TokenView {
@@ -40,7 +46,7 @@ export function statusView(facts: Facts): StatusView {
   const { state, observations, log, self } = facts;
   const nodes = [...state.nodes.keys()];
   const isAlive = (node: NodeId) => memberStatus(observations, node) === "alive";
-  const wanted = [...state.tasks.values()].filter((task) => task.desired === "running");
+  const wanted = [...state.tasks.values()].filter(isWanted);
   return {
     version: facts.version,
     clusterId: state.clusterId,
@@ -78,9 +84,7 @@ function nodeView({ self, state, observations, log }: Facts, id: NodeId): NodeVi
   if (node === undefined) throw new Error(`no node ${id}`);
   const report = observations.reports.get(id);
   const status = observations.members.get(id)?.status;
-  const tasks = [...state.tasks.values()].filter(
-    (task) => task.nodeId === id && task.desired === "running",
-  );
+  const tasks = [...state.tasks.values()].filter((task) => task.nodeId === id && isWanted(task));
   let cpuMillis = 0;
   let memoryBytes = 0;
   for (const task of tasks) {
@@ -124,13 +128,13 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
   const { state, observations } = facts;
   const { spec } = service;
   const tasks = tasksOf(state, key);
-  const wanted = tasks.filter((task) => task.desired === "running");
+  const wanted = tasks.filter(isWanted);
   const serving = wanted.filter((task) => isServingNow(observations, task));
   return {
     namespace: spec.namespace,
     name: spec.name,
     mode: spec.mode.kind,
-    desired: desiredCount(facts, service),
+    desired: isJobMode(spec.mode) ? wanted.length : desiredCount(facts, service),
     running: serving.length,
     // By what it is made of: after a roll-back the old tasks are up to date again.
     updated: serving.filter((task) =>
@@ -146,6 +150,7 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
     pending: [...(facts.pending.get(key) ?? [])],
     createdAt: timeText(service.createdAtMs),
     updatedAt: timeText(service.updatedAtMs),
+    job: jobView(service, tasks, facts.nowMs ?? 0),
     spec,
   };
 }
@@ -190,7 +195,8 @@ export function taskView({ state, observations }: Facts, task: Task): TaskView {
   const { namespace, name } = splitServiceKey(task.service);
   const status = statusOf(observations, task);
   const isReachable = memberStatus(observations, task.nodeId) !== "failed";
-  const isGlobal = state.services.get(task.service)?.spec.mode.kind === "global";
+  const service = state.services.get(task.service);
+  const isGlobal = service !== undefined && runsPerNode(service.spec.mode);
   const node = nodeName(state, task.nodeId);
   return {
     id: task.id,
@@ -200,7 +206,11 @@ export function taskView({ state, observations }: Facts, task: Task): TaskView {
     slot: task.slot,
     revision: task.revision,
     desired: task.desired,
-    status: isReachable ? (status?.phase ?? "pending") : "unknown",
+    status: statusText(task, isReachable, status),
+    phase: phaseText(task, isReachable, status),
+    run: task.run ?? null,
+    placement: task.placement ?? "",
+    createdAtIndex: task.createdAtIndex ?? null,
     health: status?.health ?? "none",
     restarts: status?.restarts ?? 0,
     node,
@@ -210,11 +220,47 @@ export function taskView({ state, observations }: Facts, task: Task): TaskView {
     ports: (status?.hostPorts ?? []).map(
       ({ hostPort, target, protocol }) => `${hostPort}->${target}/${protocol}`,
     ),
-    exitCode: status?.exitCode ?? null,
-    message: status?.message || task.stopReason || "",
+    exitCode: task.result?.exitCode ?? status?.exitCode ?? null,
+    message: status?.message || task.stopReason || task.result?.message || "",
     reason: task.reason,
     createdAt: timeText(task.createdAtMs),
   };
+}
+
+/** What has ended has ended, whether its node can be reached or not. */
+function statusText(
+  { result }: Task,
+  isReachable: boolean,
+  status: TaskStatus | undefined,
+): TaskView["status"] {
+  if (result !== undefined) return result.outcome === "succeeded" ? "completed" : "failed";
+  return isReachable ? (status?.phase ?? "pending") : "unknown";
+}
+
+/** In the five words that orchestrators have for it. */
+function phaseText(
+  task: Task,
+  isReachable: boolean,
+  status: TaskStatus | undefined,
+): TaskView["phase"] {
+  switch (statusText(task, isReachable, status)) {
+    case "running":
+    case "stopping":
+      return "Running";
+    case "completed":
+      return "Succeeded";
+    case "failed":
+      return "Failed";
+    case "unknown":
+      return "Unknown";
+    default:
+      return "Pending";
+  }
+}
+
+/** Whether it should be running now; a job's task that has ended should not. */
+function isWanted({ desired, result }: Task): boolean {
+  return desired === "running" && result === undefined;
 }
 
 export function nodeName(state: ClusterState, id: NodeId): string {
@@ -235,11 +281,4 @@ function hasContainer(observations: Observations, task: Task): boolean {
     status.phase !== "failed" &&
     memberStatus(observations, task.nodeId) !== "failed"
   );
-}
-
-/** RFC 3339 in UTC. */
-export function timeText(ms: number): string {
-  // The one use of Date that reads no clock.
-  // biome-ignore lint/style/noRestrictedGlobals: formats the given time
-  return new Date(ms).toISOString();
 }

@@ -1,4 +1,4 @@
-import type { ServiceView } from "../api/index.ts";
+import type { JobView, RunView, ServiceView } from "../api/index.ts";
 import { CliError } from "./cli-error.ts";
 import type { Session } from "./session.ts";
 
@@ -19,6 +19,8 @@ export async function followRollout(
     readonly namespace: string;
     /** Whether a roll-out that was stopped is the one that is followed. */
     readonly isUpdate: boolean;
+    /** The run of a job that is followed; absent: the one of its present revision. */
+    readonly run?: { readonly name: string; readonly number: number };
   },
 ): Promise<readonly ServiceView[]> {
   const { namespace, isUpdate } = options;
@@ -44,7 +46,9 @@ export async function followRollout(
     const stopped = newest.find((service) => service.rollout !== "normal");
     // Before all else: what was rolled back runs as it should, but not what was asked for.
     if (isUpdate && stopped !== undefined) throw await stoppedRollout(session, stopped);
-    if (newest.every(isSettled)) {
+    const failed = newest.find((service) => runOf(service, options.run)?.state === "failed");
+    if (failed !== undefined) throw failedRun(failed, runOf(failed, options.run));
+    if (newest.every((service) => isSettled(service, options.run))) {
       settledAt ??= session.now();
       if (session.now() - settledAt >= settledForMs) return newest;
     } else {
@@ -58,7 +62,26 @@ export async function followRollout(
   throw new CliError("interrupted", "The daemon ended the watch. See: skein ls");
 }
 
-function isSettled(service: ServiceView): boolean {
+type FollowedRun = { readonly name: string; readonly number: number } | undefined;
+
+/** Of a job: the run that is followed. A schedule runs when it is due, nobody waits for that. */
+function runOf({ name, revision, job }: ServiceView, followed: FollowedRun): RunView | undefined {
+  if (job === null || (job.schedule !== null && followed === undefined)) return undefined;
+  return followed?.name === name
+    ? job.runs.find(({ number }) => number === followed.number)
+    : job.runs.findLast((run) => run.revision === revision);
+}
+
+function failedRun({ name }: ServiceView, run: RunView | undefined): CliError {
+  const what = `Run ${run?.number} of ${name} failed: ${run?.message}. See: skein logs ${name}`;
+  return new CliError("failed", what);
+}
+
+function isSettled(service: ServiceView, followed: FollowedRun): boolean {
+  if (service.job !== null) {
+    if (service.job.schedule !== null && followed === undefined) return true;
+    return !["active", undefined].includes(runOf(service, followed)?.state);
+  }
   return (
     service.updated === service.desired &&
     service.running === service.desired &&
@@ -66,12 +89,21 @@ function isSettled(service: ServiceView): boolean {
   );
 }
 
-function progressOf({ desired, running, updated, stopping }: ServiceView): string {
+function progressOf({ desired, running, updated, stopping, job }: ServiceView): string {
+  if (job !== null) return jobProgress(job, running);
   const old = running - updated;
   const parts = [`${updated}/${desired} running`];
   if (old > 0) parts.push(`${old} of the old version`);
   if (stopping > 0) parts.push(`${stopping} stopping`);
   return parts.join(", ");
+}
+
+function jobProgress({ runs, completions, nextDueAt }: JobView, running: number): string {
+  const run = runs.at(-1);
+  if (run === undefined) return nextDueAt === null ? "waits" : `due next at ${nextDueAt}`;
+  const of = completions === null ? "" : ` of ${completions}`;
+  const failed = run.failed === 0 ? "" : `, ${run.failed} failed`;
+  return `run ${run.number} ${run.state}: ${running} running, ${run.succeeded}${of} completed${failed}`;
 }
 
 async function stoppedRollout(session: Session, service: ServiceView): Promise<CliError> {

@@ -4,6 +4,7 @@ import { codeOf, messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
 import { backup, restore } from "./commands/backup.ts";
 import { down, remove, removeNodes, scale } from "./commands/change.ts";
+import { listJobs, listRuns, suspendSchedule, triggerJob } from "./commands/jobs.ts";
 import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
@@ -33,6 +34,7 @@ export function makeProgram(version: string): Command {
   addSeeing(program);
   addChanging(program);
   addManifests(program);
+  addJobs(program);
   addKeeping(program);
   shared(program.command("version").description("show the version of this command"), () =>
     Promise.resolve(process.stdout.write(`skein ${version} (node ${process.versions.node})\n`)),
@@ -148,6 +150,36 @@ function files(command: Command): Command {
     .option("--env-file <FILE>", "variables for it, instead of those in .env", collect)
     .option("--profile <NAME>", "run also the services of this profile; * for all", collect)
     .option("--allow-ignored", "list keys that have no effect yet instead of refusing them");
+}
+
+function addJobs(program: Command): void {
+  const job = program.command("job").description("services that run to their end").exitOverride();
+  client(job.command("ls").description("list jobs"), (session) =>
+    listJobs(session, { onlyScheduled: false }),
+  );
+  client(
+    job.command("runs").description("list the runs of a job").argument("<NAME>"),
+    (session, [name]) => listRuns(session, String(name)),
+  );
+  trigger(job.command("run").description("start a job now and wait for its end"));
+  const cron = program.command("cron").description("jobs on a schedule").exitOverride();
+  client(cron.command("ls").description("list schedules"), (session) =>
+    listJobs(session, { onlyScheduled: true }),
+  );
+  trigger(cron.command("trigger").description("start a scheduled job now"));
+  client(
+    cron.command("suspend").description("start nothing for now").argument("<NAME>"),
+    (session, [name]) => suspendSchedule(session, String(name), true),
+  );
+  client(
+    cron.command("resume").description("go on with a schedule").argument("<NAME>"),
+    (session, [name]) => suspendSchedule(session, String(name), false),
+  );
+}
+
+function trigger(command: Command): void {
+  command.argument("<NAME>").option("-d, --detach", "return when it is accepted");
+  client(command, (session, [name], options) => triggerJob(session, String(name), options));
 }
 
 /** What keeps the agreed state safe. */

@@ -55,6 +55,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     log: log.get(),
     pending: pendingOf(options),
     warnings: options.warnings(),
+    nowMs: clock.now(),
   });
   return {
     facts,

@@ -75,13 +75,22 @@ function serviceTable(services: readonly ServiceView[], nowMs: number): string {
       service.namespace,
       service.name,
       service.mode,
-      `${service.running}/${service.desired}`,
+      replicasText(service),
       String(service.updated),
       service.image,
       service.endpoints.join(","),
       age(service.createdAt, nowMs),
     ]),
   );
+}
+
+/** `3/3`, and of a job also what is done: `1/1 (3/5 completed)`. */
+function replicasText({ running, desired, job }: ServiceView): string {
+  const now = `${running}/${desired}`;
+  const run = job?.runs.at(-1);
+  if (run === undefined) return now;
+  const of = job?.completions ?? run.succeeded;
+  return `${now} (${run.succeeded}/${of} completed)`;
 }
 
 /** `skein ps [SERVICE]` */
@@ -101,7 +110,7 @@ function taskTable(tasks: readonly TaskView[], nowMs: number): string {
     headings,
     tasks.map((task) => [
       task.name,
-      task.desired === "stopped" && task.status === "running" ? "draining" : task.status,
+      statusWord(task),
       task.health === "none" ? "-" : task.health,
       String(task.restarts),
       task.node,
@@ -110,6 +119,12 @@ function taskTable(tasks: readonly TaskView[], nowMs: number): string {
       task.message,
     ]),
   );
+}
+
+function statusWord({ desired, status, run }: TaskView): string {
+  if (desired === "stopped" && status === "running") return "draining";
+  // What a job is there for; of others it only says that they ended.
+  return status === "completed" && run !== null ? "succeeded" : status;
 }
 
 /** `skein logs [-f] SERVICE` */
