@@ -101,7 +101,7 @@ const cases: readonly {
   {
     name: "a word of the specification that is not supported yet",
     lines: "deploy: {mode: replicated, endpoint_mode: dnsrr}",
-    expected: ["c.yaml:4:43: `deploy.endpoint_mode: dnsrr` is not supported yet"],
+    expected: ["c.yaml:4:47: `deploy.endpoint_mode: dnsrr` is not supported yet"],
   },
   {
     name: "a key of the specification that is not supported yet, with what to do instead",
