@@ -17,6 +17,8 @@ export type Refusal = {
   readonly nodeName: string;
   readonly code: RefusalCode;
   readonly message: string;
+  /** How much more of it would have to be free, where that is what is short. */
+  readonly missing?: { readonly cpuMillis?: number; readonly memoryBytes?: number };
 };
 
 /** Why one replica is not where it should be yet. */
@@ -70,6 +72,24 @@ export function explainBackOff(
 export function explainWaitingForStop({ service, slot }: Replica, before: string): Pending {
   const message = `${service}.${slot} waits until its predecessor ${before} has stopped.`;
   return { service, slot, cause: "waiting_for_stop", message, nodes: [] };
+}
+
+/** What could be done for a replica that fits nowhere, with the smallest amounts. */
+export function whatWouldHelp(refusals: readonly Refusal[]): string {
+  const short = refusals
+    .filter(({ missing }) => missing !== undefined)
+    .sort((a, b) => shortfall(a) - shortfall(b));
+  const [least] = short;
+  const others = "adding a node that fits";
+  if (least === undefined) return others;
+  const { cpuMillis, memoryBytes } = least.missing ?? {};
+  const amount = cpuMillis === undefined ? memory(memoryBytes ?? 0) : `${cpus(cpuMillis)} CPUs`;
+  return `freeing ${amount} on ${least.nodeName}, or ${others}`;
+}
+
+/** CPUs and memory are not comparable; a core counts as much as 4 GiB here. */
+function shortfall({ missing }: Refusal): number {
+  return (missing?.cpuMillis ?? 0) / 1_000 + (missing?.memoryBytes ?? 0) / (4 * 2 ** 30);
 }
 
 /** `1500` -> `1.5`. */

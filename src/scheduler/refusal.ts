@@ -6,7 +6,7 @@ import { describeUnmet, unmetConstraint } from "./node-attributes.ts";
 import { type NodeUsages, staticHostPorts } from "./node-usage.ts";
 import type { PlacementRequest } from "./placement-request.ts";
 
-type Shortage = { readonly code: RefusalCode; readonly message: string };
+type Shortage = Required<Pick<Refusal, "code" | "message" | "missing">>;
 
 /** Why a node cannot take one more task: the first predicate that fails, with its numbers. */
 export function refusalOf(
@@ -38,7 +38,9 @@ export function refusalOf(
     return refuse("max_replicas_per_node", `it has ${siblings} replicas, ${most} are allowed`);
   }
   const shortage = shortageOf(usages, request, candidate);
-  if (shortage !== undefined) return refuse(shortage.code, shortage.message);
+  if (shortage !== undefined) {
+    return { ...refuse(shortage.code, shortage.message), missing: shortage.missing };
+  }
   const port = takenPort(facts, usages, request, node.id);
   return port === undefined ? undefined : refuse("host_port_in_use", port);
 }
@@ -81,12 +83,14 @@ function shortageOf(
   const freeCpu = report.capacity.cpuMillis - usage.cpuMillis;
   if (needs.cpuMillis !== undefined && needs.cpuMillis > freeCpu) {
     const numbers = `${cpus(needs.cpuMillis)} CPUs needed, ${cpus(freeCpu)} of ${cpus(report.capacity.cpuMillis)} free`;
-    return { code: "insufficient_cpu", message: numbers };
+    const missing = { cpuMillis: needs.cpuMillis - freeCpu };
+    return { code: "insufficient_cpu", message: numbers, missing };
   }
   const freeMemory = report.capacity.memoryBytes - usage.memoryBytes;
   if (needs.memoryBytes !== undefined && needs.memoryBytes > freeMemory) {
     const numbers = `${memory(needs.memoryBytes)} of memory needed, ${memory(freeMemory)} of ${memory(report.capacity.memoryBytes)} free`;
-    return { code: "insufficient_memory", message: numbers };
+    const missing = { memoryBytes: needs.memoryBytes - freeMemory };
+    return { code: "insufficient_memory", message: numbers, missing };
   }
   return undefined;
 }
