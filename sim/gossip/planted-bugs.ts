@@ -83,16 +83,8 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
     section: "SWIM §4.1",
     seeds: 300,
     file: detector,
-    find: "if (answers.includes(true)) return true;",
+    find: 'if (answers.includes("answered")) return "answered";',
     replace: "",
-  },
-  {
-    name: "gives up trying those who failed",
-    section: "SWIM §4.2",
-    seeds: 500,
-    file: detector,
-    find: 'members().filter(({ status }) => status !== "left")',
-    replace: 'members().filter(({ status }) => status !== "left" && status !== "failed")',
   },
   {
     name: "forgets the tombstone of a removed member",
@@ -108,14 +100,6 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
     seeds: 100,
     file: records,
     find: "    this.#records = kept;\n",
-    replace: "",
-  },
-  {
-    name: "takes in records of a removed member",
-    section: "removal",
-    seeds: 500,
-    file: runner,
-    find: "if (!this.#isAdmitted(said.about)) return false;",
     replace: "",
   },
   {
@@ -151,12 +135,12 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
     replace: "",
   },
   {
-    name: "takes no claims in from an exchange",
+    name: "takes no claims about others in from an exchange",
     section: "anti-entropy",
     seeds: 500,
     file: runner,
-    find: "    this.#hear(\n      claims.filter(",
-    replace: "    void (\n      claims.filter(",
+    find: 'claims.filter(({ status, nodeId }) => status !== "suspect" || nodeId',
+    replace: "claims.filter(({ nodeId }) => nodeId",
   },
   {
     name: "publishes under numbers that others hold for older ones",

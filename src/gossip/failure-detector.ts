@@ -1,6 +1,7 @@
 import { type Clock, type NodeId, type Random, randomBelow } from "../kernel/index.ts";
 import type { MemberEntry } from "./member-table.ts";
 import type { GossipTiming } from "./presets.ts";
+import { isRefusal, type Reach } from "./prober.ts";
 import { watchedBy } from "./watch-ring.ts";
 
 /** Members asked to try a silent one. */
@@ -16,20 +17,29 @@ export type FailureDetectorOptions = {
   readonly members: () => readonly MemberEntry[];
   /** Rejects when the member does not answer. */
   readonly ping: (node: NodeId, signal: AbortSignal) => Promise<void>;
-  /** Whether `helper` reached `target`; undefined when the helper did not answer either. */
+  /** How `helper` reached `target`; undefined when the helper did not answer either. */
   readonly indirectPing: (
     helper: NodeId,
     target: NodeId,
     signal: AbortSignal,
-  ) => Promise<boolean | undefined>;
-  /** Neither this node nor those that it asked reach the member. */
-  readonly onSilent: (node: NodeId) => void;
+  ) => Promise<Reach | undefined>;
+  /**
+   * Neither this node nor those that it asked reach the member; `isGone` when its machine told
+   * all of them that nothing listens there.
+   */
+  readonly onSilent: (node: NodeId, isGone: boolean) => void;
   /** Nobody answers, not even those who were asked about others: true; false when one does. */
   readonly onIsolated: (isIsolated: boolean) => void;
   readonly onTick: () => void;
 };
 
-type Watch = { lastHeardMs: number; isPinging: boolean; isProbing: boolean };
+type Watch = {
+  lastHeardMs: number;
+  isPinging: boolean;
+  isProbing: boolean;
+  /** Whether the last ping was refused rather than unanswered. */
+  isRefused: boolean;
+};
 
 /**
  * Watches this node's successors on the ring: a ping each interval, indirect ones through
@@ -54,7 +64,10 @@ export class FailureDetector {
   heardFrom(node: NodeId): void {
     this.#lastHeardMs = this.#options.clock.monotonic();
     const watch = this.#watches.get(node);
-    if (watch !== undefined) watch.lastHeardMs = this.#lastHeardMs;
+    if (watch !== undefined) {
+      watch.lastHeardMs = this.#lastHeardMs;
+      watch.isRefused = false;
+    }
     this.#setIsolated(false);
   }
 
@@ -98,24 +111,33 @@ export class FailureDetector {
     const watched = new Set([...watchedBy(self, idsOf(running)), ...watchedBy(self, idsOf(here))]);
     for (const node of this.#watches.keys()) if (!watched.has(node)) this.#watches.delete(node);
     for (const node of watched) {
-      const fresh = { lastHeardMs: clock.monotonic(), isPinging: false, isProbing: false };
-      const watch = this.#watches.get(node) ?? fresh;
+      const watch = this.#watches.get(node) ?? newWatch(clock.monotonic());
       this.#watches.set(node, watch);
-      this.#ping(node, watch, signal);
       // What others see of a member that was given up would change nothing.
-      if (!suspectable.has(node) || this.#forgiving > 0) continue;
+      const isSuspectable = suspectable.has(node);
+      this.#ping(node, watch, { isSuspectable, signal });
+      if (!isSuspectable || this.#forgiving > 0) continue;
       const silentMs = clock.monotonic() - watch.lastHeardMs;
       if (silentMs > timing.silenceMs) this.#probe(node, watch, signal);
     }
   }
 
-  #ping(node: NodeId, watch: Watch, signal: AbortSignal): void {
+  #ping(
+    node: NodeId,
+    watch: Watch,
+    { isSuspectable, signal }: { readonly isSuspectable: boolean; readonly signal: AbortSignal },
+  ): void {
     if (watch.isPinging) return;
     watch.isPinging = true;
     this.#options
       .ping(node, signal)
-      // Success is noted where the answer is read; a failure shows as silence.
-      .catch(() => undefined)
+      // Success is noted where the answer is read, and most failures show as silence. But a
+      // process that has ended is refused at once, and others are asked at once.
+      .catch((error: unknown) => {
+        watch.isRefused = isRefusal(error);
+        const mayAsk = isSuspectable && this.#forgiving === 0 && !signal.aborted;
+        if (watch.isRefused && mayAsk) this.#probe(node, watch, signal);
+      })
       .finally(() => {
         watch.isPinging = false;
       });
@@ -125,14 +147,16 @@ export class FailureDetector {
     if (watch.isProbing) return;
     watch.isProbing = true;
     const startedAtMs = this.#options.clock.monotonic();
-    this.#isReachedByOthers(node, signal)
-      .then((isReached) => {
+    this.#reachByOthers(node, signal)
+      .then((reach) => {
         if (signal.aborted || this.#forgiving > 0) return;
-        if (isReached === true) watch.lastHeardMs = this.#options.clock.monotonic();
+        if (reach === "answered") watch.lastHeardMs = this.#options.clock.monotonic();
         const hasSpoken = watch.lastHeardMs > startedAtMs;
-        if (isReached === false && !hasSpoken) this.#options.onSilent(node);
+        const isUnreached = reach === "silent" || reach === "refused";
+        const isGone = reach === "refused" && watch.isRefused;
+        if (isUnreached && !hasSpoken) this.#options.onSilent(node, isGone);
         // A helper's lost answer is no isolation while anybody else is heard.
-        if (isReached === undefined && !hasSpoken && this.#hearsNobody()) this.#setIsolated(true);
+        if (reach === undefined && !hasSpoken && this.#hearsNobody()) this.#setIsolated(true);
       })
       .finally(() => {
         watch.isProbing = false;
@@ -146,20 +170,25 @@ export class FailureDetector {
   }
 
   /** Undefined: those who were asked did not answer either, so it is rather us who are cut off. */
-  async #isReachedByOthers(node: NodeId, signal: AbortSignal): Promise<boolean | undefined> {
+  async #reachByOthers(node: NodeId, signal: AbortSignal): Promise<Reach | undefined> {
     const { self, members, random, indirectPing } = this.#options;
     const candidates = members()
       .filter(({ nodeId, status }) => status === "alive" && nodeId !== node && nodeId !== self)
       .map(({ nodeId }) => nodeId)
       .sort();
     // With nobody to ask, our own word has to do.
-    if (candidates.length === 0) return false;
+    if (candidates.length === 0) return this.#watches.get(node)?.isRefused ? "refused" : "silent";
     const asked: NodeId[] = [];
     while (asked.length < helpers && candidates.length > 0) {
       asked.push(...candidates.splice(randomBelow(random, candidates.length), 1));
     }
     const answers = await Promise.all(asked.map((helper) => indirectPing(helper, node, signal)));
-    if (answers.includes(true)) return true;
-    return answers.includes(false) ? false : undefined;
+    if (answers.includes("answered")) return "answered";
+    if (answers.includes("silent")) return "silent";
+    return answers.includes("refused") ? "refused" : undefined;
   }
+}
+
+function newWatch(nowMs: number): Watch {
+  return { lastHeardMs: nowMs, isPinging: false, isProbing: false, isRefused: false };
 }

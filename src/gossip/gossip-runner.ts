@@ -39,6 +39,7 @@ class RunningGossip implements Gossip {
   readonly #loops: readonly Promise<void>[];
   readonly #detector: FailureDetector;
   #isPublishDue = false;
+  #sentAtMs = Number.NEGATIVE_INFINITY;
   #isIsolated = false;
   #isStarted = false;
   #shown: { readonly revision: number; readonly isIsolated: boolean } | undefined;
@@ -84,7 +85,9 @@ class RunningGossip implements Gossip {
       members: () => this.#table.entries(),
       ping: (node, until) => this.#prober.ping(node, until),
       indirectPing: (helper, target, until) => this.#prober.indirectPing(helper, target, until),
-      onSilent: (node) => this.#tell(this.#table.suspect(node, network.self, clock.monotonic())),
+      onSilent: (node, isGone) => {
+        this.#tell(this.#table.suspect(node, network.self, clock.monotonic(), { isGone }));
+      },
       onIsolated: (isIsolated) => {
         this.#isIsolated = isIsolated;
         this.#update();
@@ -122,12 +125,16 @@ class RunningGossip implements Gossip {
     this.#update();
     if (this.#isPublishDue) return;
     this.#isPublishDue = true;
+    const { clock, timing } = this.#options;
     const send = () => {
       this.#isPublishDue = false;
+      this.#sentAtMs = clock.monotonic();
       this.#sendOwnRecord();
     };
-    const { clock, timing } = this.#options;
-    clock.sleep(timing.coalesceMs, { signal: this.#stopping.signal }).then(send, () => undefined);
+    // The first change goes at once; those that follow it closely go together.
+    const waitMs = this.#sentAtMs + timing.coalesceMs - clock.monotonic();
+    if (waitMs <= 0) send();
+    else clock.sleep(waitMs, { signal: this.#stopping.signal }).then(send, () => undefined);
   }
 
   async leave(): Promise<void> {
@@ -179,7 +186,8 @@ class RunningGossip implements Gossip {
     );
     for (const claim of strongest(credible)) {
       if (claim.status === "suspect" && claim.nodeId !== network.self) {
-        this.#table.suspect(claim.nodeId, from, clock.monotonic(), claim.incarnation);
+        const { incarnation } = claim;
+        this.#table.suspect(claim.nodeId, from, clock.monotonic(), { incarnation });
         continue;
       }
       const answer = this.#table.hear(claim, clock.monotonic());
@@ -203,7 +211,11 @@ class RunningGossip implements Gossip {
 
   #expire(): void {
     const { clock, timing } = this.#options;
-    const bounds = { minMs: timing.suspicionMinMs, maxMs: timing.suspicionMaxMs };
+    const bounds = {
+      minMs: timing.suspicionMinMs,
+      maxMs: timing.suspicionMaxMs,
+      goneMs: timing.suspicionGoneMs,
+    };
     for (const claim of this.#table.expire(clock.monotonic(), bounds)) this.#tell(claim);
   }
 

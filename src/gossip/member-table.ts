@@ -1,4 +1,5 @@
 import type { NodeId } from "../kernel/index.ts";
+import { watchersAmong } from "./watch-ring.ts";
 
 /** As in SWIM; `left` is said by the member itself. */
 export type MemberStatus = "alive" | "suspect" | "failed" | "left";
@@ -20,6 +21,15 @@ export type MemberEntry = Claim & {
   readonly sinceMs: number;
   /** Members that say so themselves, while it is suspect. */
   readonly suspectedBy: ReadonlySet<NodeId>;
+  /** While it is suspect: all who tried were told by its machine that nothing listens there. */
+  readonly isGone: boolean;
+};
+
+/** How long a suspicion lasts. */
+export type SuspicionBounds = {
+  readonly minMs: number;
+  readonly maxMs: number;
+  readonly goneMs: number;
 };
 
 /** At equal incarnation the worse news wins: a member that is well refutes with a higher one. */
@@ -60,15 +70,18 @@ export function strongest(claims: readonly Claim[]): readonly Claim[] {
   return [...winners.values()];
 }
 
+const enoughConfirmations = 2;
+
 /**
  * How long a suspicion lasts. Each independent confirmation brings the end nearer, from
- * `maxMs` down to `minMs` with two of them (Lifeguard §IV-B).
+ * `maxMs` down to `minMs` with `enough` of them (Lifeguard §IV-B).
  */
 export function suspicionTimeoutMs(
   confirmations: number,
-  { minMs, maxMs }: { readonly minMs: number; readonly maxMs: number },
+  { minMs, maxMs }: Pick<SuspicionBounds, "minMs" | "maxMs">,
+  enough = enoughConfirmations,
 ): number {
-  const enough = 2;
+  if (enough <= 0) return minMs;
   const share = Math.min(1, Math.log(Math.max(0, confirmations) + 1) / Math.log(enough + 1));
   return Math.max(minMs, maxMs - (maxMs - minMs) * share);
 }
@@ -153,7 +166,12 @@ export class MemberTable {
    * Suspects a member on `by`'s word: of the incarnation that `by` speaks of, else of the known
    * one. Returns what to tell, where it is news.
    */
-  suspect(node: NodeId, by: NodeId, nowMs: number, incarnation?: number): Claim | undefined {
+  suspect(
+    node: NodeId,
+    by: NodeId,
+    nowMs: number,
+    { incarnation, isGone = false }: { incarnation?: number; isGone?: boolean } = {},
+  ): Claim | undefined {
     if (!this.#mayBeKnown(node)) return undefined;
     const entry = this.#entries.get(node);
     const said = incarnation ?? entry?.incarnation ?? 0;
@@ -168,28 +186,35 @@ export class MemberTable {
           incarnation: said,
           sinceMs: nowMs,
           suspectedBy: new Set(),
+          isGone: false,
         };
     if (known.status === "failed" || known.status === "left") return undefined;
-    if (known.suspectedBy.has(by)) return undefined;
+    const isNews = !known.suspectedBy.has(by);
+    if (!isNews && (known.isGone || !isGone)) return undefined;
     this.#revision += 1;
     this.#entries.set(node, {
       ...known,
       status: "suspect",
       sinceMs: known.status === "suspect" ? known.sinceMs : nowMs,
       suspectedBy: new Set([...known.suspectedBy, by]),
+      isGone: known.isGone || isGone,
     });
+    if (!isNews) return undefined;
     return { nodeId: node, status: "suspect", incarnation: known.incarnation };
   }
 
   /** Suspicions that have lasted long enough become failures; returns what to tell. */
-  expire(
-    nowMs: number,
-    bounds: { readonly minMs: number; readonly maxMs: number },
-  ): readonly Claim[] {
+  expire(nowMs: number, bounds: SuspicionBounds): readonly Claim[] {
     const failed: Claim[] = [];
+    const here = this.entries().filter(({ status }) => status === "alive" || status === "suspect");
+    // A small cluster has fewer watchers: it waits for no more confirmations than can come.
+    const enough = Math.min(enoughConfirmations, watchersAmong(here.length) - 1);
     for (const entry of this.#entries.values()) {
       if (entry.status !== "suspect") continue;
-      const lastsMs = suspicionTimeoutMs(entry.suspectedBy.size - 1, bounds);
+      const confirmations = entry.suspectedBy.size - 1;
+      const lastsMs = entry.isGone
+        ? bounds.goneMs
+        : suspicionTimeoutMs(confirmations, bounds, enough);
       if (nowMs - entry.sinceMs < lastsMs) continue;
       const claim = {
         nodeId: entry.nodeId,
@@ -232,6 +257,7 @@ export class MemberTable {
       ...claim,
       sinceMs: known?.status === claim.status ? known.sinceMs : nowMs,
       suspectedBy: new Set(),
+      isGone: false,
     });
   }
 }

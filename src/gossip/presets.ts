@@ -12,6 +12,8 @@ export type GossipTiming = {
   /** From suspect to failed: at most, and at least with confirmations of other watchers. */
   readonly suspicionMaxMs: number;
   readonly suspicionMinMs: number;
+  /** The same for one whose machine says that nothing listens there, to all who tried. */
+  readonly suspicionGoneMs: number;
   /** Changes of the own record within this time travel as one. */
   readonly coalesceMs: number;
   /** Between two exchanges of digests with a random member. */
@@ -25,7 +27,8 @@ const lan: GossipTiming = {
   helperPingTimeoutMs: 600,
   indirectTimeoutMs: 1_000,
   suspicionMaxMs: 8_000,
-  suspicionMinMs: 4_000,
+  suspicionMinMs: 3_000,
+  suspicionGoneMs: 1_500,
   coalesceMs: 50,
   syncIntervalMs: 30_000,
 };
@@ -36,7 +39,6 @@ const lan: GossipTiming = {
  */
 export const gossipTimings = {
   lan,
-  local: { ...lan, pingIntervalMs: 250, suspicionMaxMs: 3_000, suspicionMinMs: 2_000 },
   wan: {
     ...lan,
     pingIntervalMs: 1_000,
@@ -46,7 +48,15 @@ export const gossipTimings = {
     indirectTimeoutMs: 3_000,
     suspicionMaxMs: 24_000,
     suspicionMinMs: 12_000,
+    suspicionGoneMs: 6_000,
     coalesceMs: 100,
     syncIntervalMs: 60_000,
+  },
+  local: {
+    ...lan,
+    pingIntervalMs: 250,
+    suspicionMaxMs: 3_000,
+    suspicionMinMs: 2_000,
+    suspicionGoneMs: 1_000,
   },
 } as const satisfies Record<string, GossipTiming>;

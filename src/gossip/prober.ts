@@ -1,5 +1,5 @@
 import { type Clock, codeOf, type NodeId } from "../kernel/index.ts";
-import type { PeerNetwork } from "../network/index.ts";
+import { NetworkError, type PeerNetwork } from "../network/index.ts";
 import { deadline } from "./deadline.ts";
 import { type Claim, claimOf } from "./member-table.ts";
 import { decodeIndirect, decodePing, encode } from "./message.ts";
@@ -20,6 +20,17 @@ export type ProberOptions = {
   /** A sign of life, with the incarnation that it is of. */
   readonly onHeard: (node: NodeId, incarnation: number) => void;
 };
+
+/**
+ * What came of trying a member through another. `refused`: its machine says that nothing listens
+ * there, so its process has ended; `silent` may be anything.
+ */
+export type Reach = "answered" | "refused" | "silent";
+
+/** Whether an attempt failed because somebody said so, not because nobody said anything. */
+export function isRefusal(error: unknown): boolean {
+  return codeOf(error) === "unreachable";
+}
 
 /** Asks members whether they live, directly and through others, and answers such questions. */
 export class Prober {
@@ -57,20 +68,21 @@ export class Prober {
     onHeard(node, decodePing(reply).incarnation);
   }
 
-  /** Whether `helper` reached `target`; undefined when the helper itself did not answer. */
+  /** How `helper` reached `target`; undefined when the helper itself did not answer. */
   async indirectPing(
     helper: NodeId,
     target: NodeId,
     signal: AbortSignal,
-  ): Promise<boolean | undefined> {
+  ): Promise<Reach | undefined> {
     const { network, clock, timing } = this.#options;
     using bounded = deadline(timing.indirectTimeoutMs, { clock, signal });
     try {
       const body = encode({ target });
       await network.request(helper, indirectProtocol, body, { signal: bounded.signal });
-      return true;
+      return "answered";
     } catch (error) {
-      return codeOf(error) === "refused" ? false : undefined;
+      if (!(error instanceof NetworkError) || error.code !== "refused") return undefined;
+      return error.remoteCode === "unreachable" ? "refused" : "silent";
     }
   }
 }

@@ -1,5 +1,7 @@
 import { isExclusive } from "./exclusive.ts";
+import { isJobMode } from "./compile-job.ts";
 import { renderEngine } from "./render-engine.ts";
+import { renderJob, renderMode, renderRetries } from "./render-job.ts";
 import { bytes, duration, present, unless } from "./render-values.ts";
 import type {
   Amounts,
@@ -40,9 +42,11 @@ export function renderService(spec: ServiceSpec, context: Context): Keys {
     ...renderEngine(template.engine),
     stop_signal: template.stopSignal,
     stop_grace_period: unless(template.stopGracePeriodMs, 10_000, duration),
-    restart: plainRestart(template.restart),
+    restart: isJobMode(spec.mode) ? undefined : plainRestart(template.restart),
     "x-ingress": spec.ingress.map(({ host, path, port }) => ({ host, path, port })),
     "x-machines": machinesOf(spec),
+    "x-placement": present({ strategy: spec.placement.strategy }),
+    ...renderJob(spec),
     ...(Object.keys(deploy).length > 0 && { deploy }),
     ...spec.extensions,
   });
@@ -58,24 +62,16 @@ function renderDeploy(spec: ServiceSpec): Keys {
     ...renderMode(mode),
     labels: spec.labels,
     update_config: renderUpdate(spec),
-    restart_policy: renderRestart(template.restart),
+    restart_policy: renderRetries(spec) ?? renderRestart(template.restart),
     resources,
     placement: present({
       constraints: placement.constraints
         .filter(({ operator }) => operator !== "in")
         .map(({ key, operator, value }) => `${key} ${operator} ${value}`),
+      preferences: placement.preferences?.map(({ spread }) => ({ spread })),
       max_replicas_per_node: placement.maxReplicasPerNode,
     }),
   });
-}
-
-function renderMode(mode: ServiceSpec["mode"]): Keys {
-  switch (mode.kind) {
-    case "replicated":
-      return mode.replicas === 1 ? {} : { replicas: mode.replicas };
-    case "global":
-      return { mode: "global" };
-  }
 }
 
 function renderUpdate({ update, template }: ServiceSpec): Keys {

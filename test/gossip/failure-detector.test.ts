@@ -2,6 +2,7 @@ import t from "tap";
 import { FailureDetector } from "../../src/gossip/failure-detector.ts";
 import { gossipTimings, type MemberStatus } from "../../src/gossip/index.ts";
 import { type NodeId, nodeId, seededRandom } from "../../src/kernel/index.ts";
+import { NetworkError } from "../../src/network/index.ts";
 import { VirtualClock } from "../agent/virtual-clock.ts";
 
 /** What the detector concludes from who answers whom, with everybody else scripted. */
@@ -15,7 +16,9 @@ type Script = {
   /** Who answers this node's own pings. */
   readonly answers?: (node: NodeId) => boolean;
   /** What a helper says of the target; undefined where it does not answer either. */
-  readonly helper?: (helper: NodeId, target: NodeId) => boolean | undefined;
+  readonly helper?: (helper: NodeId, target: NodeId) => boolean | "refused" | undefined;
+  /** Whether those that do not answer have ended, so that their machine says so at once. */
+  readonly isRefused?: boolean;
 };
 
 class Bench implements AsyncDisposable {
@@ -23,6 +26,7 @@ class Bench implements AsyncDisposable {
   readonly silent: NodeId[] = [];
   readonly isolated: boolean[] = [];
   readonly pinged: NodeId[] = [];
+  readonly gone: NodeId[] = [];
   readonly asked: (readonly [NodeId, NodeId])[] = [];
   script: Script;
   /** For how long this node stood still: its timers come that much late. */
@@ -50,13 +54,19 @@ class Bench implements AsyncDisposable {
           incarnation: 1,
           sinceMs: 0,
           suspectedBy: new Set<NodeId>(),
+          isGone: false,
         })),
       ping: (node) => this.#ping(node),
       indirectPing: (helper, node) => {
         this.asked.push([helper, node]);
-        return Promise.resolve(this.script.helper?.(helper, node));
+        const reach = this.script.helper?.(helper, node);
+        if (typeof reach !== "boolean") return Promise.resolve(reach);
+        return Promise.resolve(reach ? "answered" : "silent");
       },
-      onSilent: (node) => this.silent.push(node),
+      onSilent: (node, isGone) => {
+        this.silent.push(node);
+        if (isGone) this.gone.push(node);
+      },
       onIsolated: (isIsolated) => this.isolated.push(isIsolated),
       onTick: () => {
         this.ticks += 1;
@@ -72,7 +82,10 @@ class Bench implements AsyncDisposable {
 
   #ping(node: NodeId): Promise<void> {
     this.pinged.push(node);
-    if (this.script.answers?.(node) !== true) return Promise.reject(new Error("no answer"));
+    if (this.script.answers?.(node) !== true) {
+      const refusal = new NetworkError("unreachable", "nothing listens there");
+      return Promise.reject(this.script.isRefused === true ? refusal : new Error("no answer"));
+    }
     this.detector.heardFrom(node);
     return Promise.resolve();
   }
@@ -219,7 +232,14 @@ t.test("a ping that hangs is not repeated, so that slow members get no more of t
     random: seededRandom(1),
     members: () =>
       [self, target].map((id) => {
-        return { nodeId: id, status: "alive", incarnation: 1, sinceMs: 0, suspectedBy: new Set() };
+        return {
+          nodeId: id,
+          status: "alive",
+          incarnation: 1,
+          sinceMs: 0,
+          suspectedBy: new Set(),
+          isGone: false,
+        };
       }),
     ping: () => {
       pings += 1;
@@ -236,3 +256,18 @@ t.test("a ping that hangs is not repeated, so that slow members get no more of t
   stopping.abort(new Error("the test ends"));
   await running;
 });
+
+for (const [name, isRefused, helper, wanted] of [
+  ["all who try are refused", true, "refused", "gone"],
+  ["another only hears nothing", true, false, "silent"],
+  ["only others are refused", false, "refused", "not yet"],
+  ["another reaches it", true, true, "not yet"],
+] as const) {
+  t.test(`before a second of silence a member is ${wanted} where ${name}`, async (t) => {
+    const script = { others: few, answers: allButTarget, helper: () => helper, isRefused };
+    await using bench = new Bench(script);
+    await bench.clock.advance(timing.pingIntervalMs);
+    t.equal(bench.silent.length > 0, wanted !== "not yet");
+    t.equal(bench.gone.length > 0, wanted === "gone");
+  });
+}

@@ -25,7 +25,7 @@ import { nodeId, type Random, randomBelow, seededRandom } from "../../src/kernel
 
 const [self, other, third] = [nodeId("self"), nodeId("other"), nodeId("third")];
 const statuses: readonly MemberStatus[] = ["alive", "suspect", "failed", "left"];
-const bounds = { minMs: 4_000, maxMs: 8_000 };
+const bounds = { minMs: 4_000, maxMs: 8_000, goneMs: 1_500 };
 
 function claim(status: MemberStatus, incarnation: number, node = other): Claim {
   return { nodeId: node, status, incarnation };
@@ -46,8 +46,10 @@ function someClaim(random: Random): Claim {
 
 /** As the runner does: a suspicion is somebody's word, everything else is taken as it is. */
 function hear(table: MemberTable, each: Claim): void {
-  if (each.status === "suspect") table.suspect(each.nodeId, third, 1, each.incarnation);
-  else table.hear(each, 1);
+  if (each.status === "suspect") {
+    const { incarnation } = each;
+    table.suspect(each.nodeId, third, 1, { incarnation });
+  } else table.hear(each, 1);
 }
 
 t.test("suspicions and claims together lead to one belief, in whatever order they come", (t) => {
@@ -94,7 +96,7 @@ for (const [known, said, wanted] of [
   t.test(`a suspicion of incarnation ${said} meets ${known.status} ${known.incarnation}`, (t) => {
     const table = newTable();
     table.hear(known, 0);
-    table.suspect(other, third, 1, said);
+    table.suspect(other, third, 1, { incarnation: said });
     t.match(table.get(other), wanted);
     t.end();
   });
@@ -102,9 +104,12 @@ for (const [known, said, wanted] of [
 
 t.test("confirmations count for their own incarnation only", (t) => {
   const table = newTable();
+  for (const node of ["a", "b", "c"]) table.hear(claim("alive", 1, nodeId(node)), 0);
   table.hear(claim("alive", 1), 0);
-  for (const by of ["a", "b", "c"]) table.suspect(other, nodeId(by), 1_000, 1);
-  table.suspect(other, nodeId("a"), 2_000, 2);
+  for (const by of ["a", "b", "c"]) {
+    table.suspect(other, nodeId(by), 1_000, { incarnation: 1 });
+  }
+  table.suspect(other, nodeId("a"), 2_000, { incarnation: 2 });
   t.equal(table.get(other)?.suspectedBy.size, 1);
   t.strictSame(table.expire(9_999, bounds), [], "begun anew, with one who says so");
   t.match(table.expire(10_000, bounds), [claim("failed", 2)]);
@@ -114,6 +119,7 @@ t.test("confirmations count for their own incarnation only", (t) => {
 t.test("a suspicion without a name runs out like one of a single member", (t) => {
   t.equal(suspicionTimeoutMs(-1, bounds), bounds.maxMs);
   const table = newTable();
+  for (const node of ["a", "b", "c"]) table.hear(claim("alive", 1, nodeId(node)), 0);
   table.hear(claim("suspect", 1), 0);
   t.match(table.expire(bounds.maxMs, bounds), [claim("failed", 1)]);
   t.end();

@@ -13,6 +13,8 @@ import { nodeId, randomBelow, seededRandom } from "../../src/kernel/index.ts";
 const [self, other] = [nodeId("self"), nodeId("other")];
 const statuses: readonly MemberStatus[] = ["alive", "suspect", "failed", "left"];
 
+const bounds = { minMs: 4_000, maxMs: 8_000, goneMs: 1_500 };
+
 function claim(status: MemberStatus, incarnation: number, node = other): Claim {
   return { nodeId: node, status, incarnation };
 }
@@ -65,7 +67,6 @@ t.test("claims lead to the same belief in whatever order and how often they come
 });
 
 t.test("a suspicion lasts shorter with every confirmation, within its bounds", (t) => {
-  const bounds = { minMs: 4_000, maxMs: 8_000 };
   const lasts = [0, 1, 2, 3].map((confirmations) => suspicionTimeoutMs(confirmations, bounds));
   t.equal(lasts[0], 8_000);
   t.ok((lasts[1] ?? 0) < 8_000 && (lasts[1] ?? 0) > 4_000);
@@ -73,10 +74,68 @@ t.test("a suspicion lasts shorter with every confirmation, within its bounds", (
   t.end();
 });
 
-t.test("a suspected member fails in time, unless it is heard", (t) => {
-  const bounds = { minMs: 4_000, maxMs: 8_000 };
+for (const [members, by, lastsMs] of [
+  [2, 1, 4_000],
+  [3, 1, 8_000],
+  [3, 2, 4_000],
+  [4, 2, 8_000 - 4_000 * (Math.log(2) / Math.log(3))],
+  [4, 3, 4_000],
+] as const) {
+  t.test(
+    `of ${members} members, ${by} suspect one: it fails after ${Math.round(lastsMs)} ms`,
+    (t) => {
+      const { table } = tableOf();
+      const others = ["b", "c"].slice(0, members - 2).map((name) => nodeId(name));
+      for (const node of [other, ...others]) table.hear(claim("alive", 1, node), 0);
+      for (const node of [self, ...others].slice(0, by)) table.suspect(other, node, 1_000);
+      t.strictSame(table.expire(1_000 + lastsMs - 1, bounds), []);
+      t.match(table.expire(1_000 + lastsMs + 1, bounds), [{ status: "failed" }]);
+      t.end();
+    },
+  );
+}
+
+t.test(
+  "of a process that has ended the suspicion is short, also when that is learned later",
+  (t) => {
+    for (const isLearnedLater of [false, true]) {
+      const { table } = tableOf();
+      for (const node of [other, nodeId("b"), nodeId("c")]) table.hear(claim("alive", 1, node), 0);
+      if (isLearnedLater) table.suspect(other, self, 1_000);
+      const told = table.suspect(other, self, 1_000, { isGone: true });
+      t.equal(told === undefined, isLearnedLater, "what was told once is not told again");
+      t.strictSame(table.expire(2_499, bounds), []);
+      t.match(table.expire(2_500, bounds), [{ status: "failed" }]);
+    }
+    const { table } = tableOf();
+    for (const node of [other, nodeId("b"), nodeId("c")]) table.hear(claim("alive", 1, node), 0);
+    table.suspect(other, self, 1_000, { isGone: true });
+    table.heardFrom(other, 2, 1_100);
+    table.suspect(other, self, 2_000);
+    t.strictSame(table.expire(9_999, bounds), [], "its next life is suspected anew");
+    t.end();
+  },
+);
+
+t.test("nothing that is said of a removed member is taken in, whoever says it", (t) => {
   const { table } = tableOf();
   table.hear(claim("alive", 1), 0);
+  table.keepOnly(new Set([self]));
+  const records = new RecordTable();
+  records.keepOnly(new Set([self]));
+  t.equal(table.hear(claim("alive", 9), 1), undefined);
+  t.equal(table.suspect(other, self, 1), undefined);
+  t.equal(table.heardFrom(other, 9, 1), undefined);
+  t.equal(records.put({ owner: other, epoch: 1, version: 1, body: Uint8Array.of(1) }), false);
+  t.equal(table.get(other), undefined);
+  table.keepOnly(new Set([self, other]));
+  t.match(table.hear(claim("alive", 1), 2), { status: "alive" }, "until it is admitted again");
+  t.end();
+});
+
+t.test("a suspected member fails in time, unless it is heard", (t) => {
+  const { table } = tableOf();
+  for (const node of [other, nodeId("b"), nodeId("c")]) table.hear(claim("alive", 1, node), 0);
   t.match(table.suspect(other, self, 1_000), { status: "suspect", incarnation: 1 });
   t.equal(table.suspect(other, self, 1_500), undefined, "the same word twice is no news");
   t.strictSame(table.expire(8_999, bounds), []);
