@@ -1,5 +1,5 @@
-import { isExclusive } from "./exclusive.ts";
 import { isJobMode } from "./compile-job.ts";
+import { isExclusive } from "./exclusive.ts";
 import { renderEngine } from "./render-engine.ts";
 import { renderJob, renderMode, renderRetries } from "./render-job.ts";
 import { bytes, duration, present, unless } from "./render-values.ts";

@@ -42,7 +42,20 @@ services:
     const file = join(directory, `${name}.pcap`);
     const logFile = join(directory, `${name}.log`);
     const others = `host ${machines.address(1)} or host ${machines.address(3)}`;
-    const command = ["tcpdump", "--immediate-mode", "-i", "eth0", "-Z", "root", "-s", "0", "-U", "-w", file, others];
+    const command = [
+      "tcpdump",
+      "--immediate-mode",
+      "-i",
+      "eth0",
+      "-Z",
+      "root",
+      "-s",
+      "0",
+      "-U",
+      "-w",
+      file,
+      others,
+    ];
     const child = machines.spawn(2, command, { logFile });
     await watch.until("the capture runs", 10_000, () => {
       return existsSync(logFile) && readFileSync(logFile, "utf8").includes("listening on");
@@ -87,7 +100,7 @@ services:
         return bodies.every((body) => body.includes(marker)) && new Set(bodies).size === 3;
       });
       const logs = await machines.skein(1, "logs", "-n", "shop", marker);
-    t.equal(logs.stdout.split(`log-${marker}`).length - 1, 3, "logs of all three machines");
+      t.equal(logs.stdout.split(`log-${marker}`).length - 1, 3, "logs of all three machines");
     },
   );
 

@@ -17,6 +17,7 @@ t.test("A rendered manifest means the same", async (t) => {
     t.test(`with \`${key}\``, async (t) => {
       const web = {
         image: "web:1",
+        ...(key === "x-job" && { deploy: { mode: "replicated-job", replicas: 20 } }),
         ...(key === "memswap_limit" && { mem_limit: "9m" }),
         ...Object.fromEntries([[key, parse(rule.example)]]),
       };
