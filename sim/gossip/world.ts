@@ -64,6 +64,8 @@ export async function runGossipWorld({
   nemesis.begin();
   await cluster.passUntil(cluster.queue.now + swarm.faultsMs);
   nemesis.end();
+  // What was asked in the storm is answered, or not, and may still lead to a suspicion.
+  await cluster.passUntil(cluster.queue.now + inFlightMs(swarm));
   const within = boundMs(swarm);
   const healedMs = await agree(cluster, checker, { within, what: "after healing" });
   note(() => `all views are equal, ${healedMs} ms after healing`);
@@ -87,6 +89,11 @@ export async function runGossipWorld({
 function boundMs(swarm: Swarm): number {
   const rounds = 3 + 2 * Math.ceil(Math.log2(swarm.nodes));
   return 15_000 + 2 * failedWithinMs(swarm) + rounds * 1.25 * swarm.timing.syncIntervalMs;
+}
+
+function inFlightMs({ timing }: Swarm): number {
+  const { silenceMs, pingIntervalMs, pingTimeoutMs, indirectTimeoutMs } = timing;
+  return silenceMs + 2 * pingIntervalMs + pingTimeoutMs + indirectTimeoutMs;
 }
 
 async function agree(
