@@ -1,6 +1,6 @@
 import type { ClusterState, Command, Outcome } from "../cluster/index.ts";
 import { type Clock, CodedError, type NodeId, type ReadableCell } from "../kernel/index.ts";
-import type { Admission } from "../network/io/join.ts";
+import type { Admission } from "../network/io/join-messages.ts";
 import { hashSecret, joinRefusal } from "./tokens.ts";
 
 type Member = { readonly nodeId: NodeId; readonly address: string };

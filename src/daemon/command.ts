@@ -26,6 +26,7 @@ export function addDaemonCommand(program: Command, version: string): void {
       "--voters <COUNT>",
       "of a new cluster at most so many nodes vote: 1, 3, 5 or 7 (default: 5)",
     )
+    .option("--certificate-lifetime <DURATION>", "of nodes' certificates (default: 90d)")
     .option("--log-level <LEVEL>", "debug, info, warn or error (default: info)")
     .exitOverride()
     .action(async (flags: DaemonFlags) => {

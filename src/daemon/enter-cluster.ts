@@ -9,11 +9,11 @@ import {
   randomName,
 } from "../kernel/index.ts";
 import { decodeToken } from "../network/index.ts";
+import { type ClusterKey, loadClusterKey, saveClusterKey } from "../network/io/cluster-key.ts";
 import {
   type Credentials,
   createCluster,
   loadCredentials,
-  renewed,
   saveCredentials,
 } from "../network/io/credentials.ts";
 import type { Identity } from "../network/io/identity.ts";
@@ -24,6 +24,8 @@ import { formatAddress, type Settings, SettingsError } from "./settings.ts";
 export type Entered = {
   readonly kind: "created" | "joined" | "resumed";
   readonly credentials: Credentials;
+  /** What admits machines, where this node holds it: as a voter. */
+  readonly clusterKey: ClusterKey | undefined;
   /** Where others reach this node, as far as it knows now. */
   readonly address: string;
 };
@@ -43,7 +45,7 @@ type EnterOptions = {
  * @throws NetworkError, SettingsError
  */
 export async function enterCluster(options: EnterOptions): Promise<Entered> {
-  const { settings, identity, clock, logger } = options;
+  const { settings, logger } = options;
   const saved = loadCredentials(settings.dataDirectory);
   const address = settings.advertise ?? ownAddress(settings);
   if (saved !== undefined) {
@@ -51,11 +53,16 @@ export async function enterCluster(options: EnterOptions): Promise<Entered> {
       refuseOtherCluster(settings, saved);
       logger.info({ clusterId: saved.clusterId }, "already a member, --join is ignored");
     }
-    const credentials = await renewed(saved, { self: identity.nodeId, nowMs: clock.now() });
-    if (credentials !== saved) saveCredentials(settings.dataDirectory, credentials);
-    return { kind: "resumed", credentials, address };
+    const clusterKey = loadClusterKey(settings.dataDirectory);
+    // It may have stood in the file of the credentials, which is written without it from now on.
+    if (clusterKey !== undefined) saveClusterKey(settings.dataDirectory, clusterKey);
+    saveCredentials(settings.dataDirectory, saved);
+    return { kind: "resumed", credentials: saved, clusterKey, address };
   }
   const entered = settings.join.length > 0 ? await join(options) : await create(options, address);
+  if (entered.clusterKey !== undefined) {
+    saveClusterKey(settings.dataDirectory, entered.clusterKey);
+  }
   saveCredentials(settings.dataDirectory, entered.credentials);
   return entered;
 }
@@ -72,15 +79,16 @@ function refuseOtherCluster({ token, dataDirectory }: Settings, saved: Credentia
 }
 
 async function create(
-  { identity, clock, random }: EnterOptions,
+  { settings, identity, clock, random }: EnterOptions,
   address: string,
 ): Promise<Entered> {
-  const credentials = await createCluster({
+  const { clusterKeyPem, caKeyPem, ...credentials } = await createCluster({
     clusterId: randomName(random, 12),
     self: identity.nodeId,
     nowMs: clock.now(),
+    lifetimeMs: settings.certificateLifetimeMs,
   });
-  return { kind: "created", credentials, address };
+  return { kind: "created", credentials, clusterKey: { clusterKeyPem, caKeyPem }, address };
 }
 
 async function join({ settings, identity, signal }: EnterOptions): Promise<Entered> {
@@ -100,7 +108,7 @@ async function join({ settings, identity, signal }: EnterOptions): Promise<Enter
     labels: settings.labels,
     signal,
   });
-  return { kind: "joined", credentials, address };
+  return { kind: "joined", credentials, clusterKey: undefined, address };
 }
 
 const wildcards = new Set(["0.0.0.0", "::"]);

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeSecretFile } from "../network/io/credentials.ts";
+import { writeSecretFile } from "../network/io/secret-file.ts";
 
 /** This node's incarnation, kept over restarts: a lower one than before would be ignored by all. */
 export function fileIncarnation(directory: string): {

@@ -31,6 +31,10 @@ const settingsSchema = z.strictObject({
   timing: z.enum(["local", "lan", "wan"]),
   /** How many nodes of a cluster that this node creates may vote. */
   maxVoters: z.literal(voterCounts, votersHint).optional(),
+  /** Of the certificates that this node issues; they are renewed when a third of it is over. */
+  certificateLifetimeMs: z
+    .number("certificate lifetime: a number and s, m, h or d, such as 90d")
+    .min(10_000, "certificate lifetime: at least 10s"),
   logLevel: z.enum(["debug", "info", "warn", "error"]),
 });
 
@@ -51,6 +55,7 @@ export type DaemonFlags = {
   readonly label?: readonly string[];
   readonly timing?: string;
   readonly voters?: string;
+  readonly certificateLifetime?: string;
   readonly logLevel?: string;
 };
 
@@ -89,10 +94,26 @@ export function readSettings(
     labels: parseLabels(flags.label ?? splitList(environment["SKEIN_LABELS"])),
     timing: from(flags.timing, "SKEIN_TIMING", "lan"),
     ...(voters === undefined ? {} : { maxVoters: Number(voters) }),
+    certificateLifetimeMs: durationMs(
+      from(flags.certificateLifetime, "SKEIN_CERTIFICATE_LIFETIME", "90d"),
+    ),
     logLevel: from(flags.logLevel, "SKEIN_LOG_LEVEL", "info"),
   });
   if (parsed.success) return parsed.data;
   throw new SettingsError("usage", z.prettifyError(parsed.error));
+}
+
+const unitMs: Readonly<Record<string, number>> = {
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** Not a number for what is no duration. */
+function durationMs(text: string): number {
+  const match = /^(\d+)([smhd])$/.exec(text);
+  return Number(match?.[1]) * (unitMs[match?.[2] ?? ""] ?? Number.NaN);
 }
 
 /** A token on the command line shows in `ps`: the environment and a file do not. */

@@ -8,10 +8,12 @@ import { ClusterStore, type Command, type Observations, type Outcome } from "../
 import { type Gossip, gossipTimings, startGossip } from "../gossip/index.ts";
 import { Cell, type Logger, type NodeId, nodeId, type ReadableCell } from "../kernel/index.ts";
 import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
-import { type Credentials, caFingerprint } from "../network/io/credentials.ts";
+import { AdmissionDesk } from "../network/io/admission.ts";
+import { type ClusterKey, dropClusterKey, saveClusterKey } from "../network/io/cluster-key.ts";
+import { type Credentials, caFingerprint, saveCredentials } from "../network/io/credentials.ts";
 import { type Identity, loadOrCreateIdentity } from "../network/io/identity.ts";
-import { handleJoin } from "../network/io/join.ts";
 import { type Libp2pNetwork, startLibp2pNetwork } from "../network/io/libp2p-network.ts";
+import type { ProxyConfiguration } from "../proxy/index.ts";
 import { ProxyClient } from "../proxy/io/proxy-client.ts";
 import {
   createPeerTransport,
@@ -27,6 +29,8 @@ import { startSchedulerLoop } from "../scheduler/index.ts";
 import { admitter } from "./admit.ts";
 import { announceSelf } from "./announce-self.ts";
 import { makeBackend, sentencesOf } from "./backend.ts";
+import { startCertificateLoop } from "./certificate-loop.ts";
+import { startClusterKeyLoop } from "./cluster-key-loop.ts";
 import { watchDigests } from "./digest-watch.ts";
 import { diskWarnings } from "./disk-warning.ts";
 import { startDrainWatch } from "./drain-watch.ts";
@@ -75,6 +79,7 @@ type Base = DaemonOptions & {
   readonly identity: Identity;
   readonly self: NodeId;
   readonly entered: Entered;
+  /** As they were at the start: the cluster's name, key and CA stay, certificates are renewed. */
   readonly credentials: Credentials;
   readonly store: ClusterStore;
   /** Set once it is known that this node was removed from the cluster: who says so. */
@@ -106,11 +111,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { runtime, kind } = await startRuntime(base, starting);
   endWhenRemoved(base, { proxy, runtime, starting });
 
-  handleJoin(network, {
-    credentials: base.credentials,
-    now: () => clock.now(),
-    admit: admitter({ state: base.store.state, submit, clock }),
-  });
+  const trust = startTrust(base, { network, raft, proxy, submit, starting });
   const isLeader = followLeader(raft, base.self, starting);
   starting.use(
     startVoterLoop({
@@ -201,6 +202,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     pending,
     warnings: () => [
       ...digests.warnings(),
+      ...trust.warnings(),
       ...diskWarnings(raft.status.get(), {
         timing: raftTimings[base.settings.timing],
         directory: base.paths.log,
@@ -295,6 +297,7 @@ function endWhenRemoved(
     if (by === undefined) return;
     const name = store.state.get().nodes.get(nodeId(by))?.name ?? by;
     markRemoved(dataDirectory, name);
+    dropClusterKey(dataDirectory);
     onFatal(removedError(dataDirectory, name));
   };
   starting.defer(removedBy.subscribe(end));
@@ -344,30 +347,92 @@ async function startNetwork({
   });
 }
 
+/** Lets machines in, and keeps certificates and the cluster key where they belong. */
+function startTrust(
+  base: Base,
+  parts: {
+    readonly network: Libp2pNetwork;
+    readonly raft: RaftRunner;
+    readonly proxy: ProxyClient;
+    readonly submit: Submit;
+    readonly starting: AsyncDisposableStack;
+  },
+): { warnings(): readonly string[] } {
+  const { settings, paths, entered, identity, self, store, logger } = base;
+  const { network, raft, proxy, submit, starting } = parts;
+  const credentials = new Cell(base.credentials);
+  const clusterKey = new Cell<ClusterKey | undefined>(entered.clusterKey);
+  starting.defer(credentials.subscribe(() => network.useCredentials(credentials.get())));
+  const desk = new AdmissionDesk({
+    network,
+    identity,
+    credentials: () => credentials.get(),
+    clusterKey: () => clusterKey.get(),
+    voters: () => raft.status.get().voters,
+    keyHolders: () => [...raft.status.get().voters, ...raft.status.get().learners],
+    isMember: (node) => store.state.get().nodes.has(node),
+    admit: admitter({ state: store.state, submit, clock }),
+    now: () => clock.now(),
+    lifetimeMs: settings.certificateLifetimeMs,
+  });
+  const keyLoop = starting.use(
+    startClusterKeyLoop({
+      self,
+      status: raft.status,
+      clusterKey,
+      desk,
+      save: (key) => saveClusterKey(paths.data, key),
+      drop: () => dropClusterKey(paths.data),
+      clock,
+      logger: logger.child({ part: "trust" }),
+    }),
+  );
+  const certificateLoop = starting.use(
+    startCertificateLoop({
+      credentials,
+      desk,
+      save: (renewed) => saveCredentials(paths.data, renewed),
+      configureProxy: (renewed, wanted) =>
+        proxy.configure(proxyConfiguration(base, network, renewed), wanted),
+      clock,
+      logger: logger.child({ part: "trust" }),
+    }),
+  );
+  return { warnings: () => [...keyLoop.warnings(), ...certificateLoop.warnings()] };
+}
+
 async function startProxy(base: Base, network: Libp2pNetwork): Promise<ProxyClient> {
-  const { settings, paths, credentials, self, logger } = base;
+  const { paths, credentials, logger } = base;
   const main = fileURLToPath(new URL(`../main${extensionOf(import.meta.url)}`, import.meta.url));
   return await ProxyClient.start({
     socketPath: paths.proxySocket,
     command: [process.execPath, main, "proxy", "--socket", paths.proxySocket],
     logPath: paths.proxyLog,
-    configuration: {
-      nodeId: self,
-      listenAddress: settings.listen.host,
-      edgePort: settings.listen.port,
-      httpPort: settings.httpPort,
-      tls: {
-        key: credentials.tlsKeyPem,
-        // The CA goes with it, so that clients who pin it by fingerprint can see it.
-        cert: `${credentials.tlsCertificatePem}\n${credentials.caPem}`,
-        ca: credentials.caPem,
-      },
-      libp2p: { host: "127.0.0.1", port: network.listenPort },
-      apiSocketPath: paths.remoteApiSocket,
-    },
+    configuration: proxyConfiguration(base, network, credentials),
     logger: logger.child({ part: "proxy" }),
     clock,
   });
+}
+
+function proxyConfiguration(
+  { settings, paths, self }: Base,
+  network: Libp2pNetwork,
+  { tlsKeyPem, tlsCertificatePem, caPem }: Credentials,
+): ProxyConfiguration {
+  return {
+    nodeId: self,
+    listenAddress: settings.listen.host,
+    edgePort: settings.listen.port,
+    httpPort: settings.httpPort,
+    tls: {
+      key: tlsKeyPem,
+      // The CA goes with it, so that clients who pin it by fingerprint can see it.
+      cert: `${tlsCertificatePem}\n${caPem}`,
+      ca: caPem,
+    },
+    libp2p: { host: "127.0.0.1", port: network.listenPort },
+    apiSocketPath: paths.remoteApiSocket,
+  };
 }
 
 /** `.ts` in the checkout, `.js` in the published package. */

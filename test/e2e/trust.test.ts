@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,6 +36,8 @@ t.test("tokens and removal", { timeout: 300_000 }, async (t) => {
     return tookMs;
   };
   const nodesOf = async (on: DemoNode) => (await on.get<NodeView[]>("/v1/nodes")) ?? [];
+  const holdsKey = ({ dataDirectory }: DemoNode) =>
+    existsSync(join(dataDirectory, "cluster-key.json"));
   const votersOf = async (on: DemoNode) =>
     (await nodesOf(on)).filter(({ role }) => role !== "follower" && role !== "learner").length;
   const token = async (...args: readonly string[]) =>
@@ -107,6 +109,11 @@ t.test("tokens and removal", { timeout: 300_000 }, async (t) => {
     t.match((await n1.skein("token", "ls")).stdout, new RegExp(`${once.id}.* used up`));
     await n3.start({ seed, token: (await token()).token });
     await until("three voters", 30_000, async () => (await votersOf(n1)) === 3);
+    await until("and each holds the cluster key", 10_000, async () => [n1, n2, n3].every(holdsKey));
+    for (const file of ["cluster-key.json", "credentials.json", "identity.key"]) {
+      t.equal(statSync(join(n2.dataDirectory, file)).mode & 0o777, 0o600, file);
+    }
+    t.notMatch(readFileSync(join(n2.dataDirectory, "credentials.json"), "utf8"), /clusterKey/);
   });
 
   await t.test("a machine in use is removed by force only, and told so at once", async (t) => {
@@ -126,6 +133,12 @@ t.test("tokens and removal", { timeout: 300_000 }, async (t) => {
       await until(`${on.name} lists two`, 5_000, async () => (await nodesOf(on)).length === 2);
     }
     await until("one of two votes", 20_000, async () => (await votersOf(n1)) === 1);
+    t.notOk(holdsKey(n3), "it has given up the cluster key");
+    await until(
+      "who votes no more has given it up too",
+      60_000,
+      async () => [n1, n2].filter(holdsKey).length === 1,
+    );
   });
 
   await t.test("it does not come back by itself, nor with its old files", async (t) => {
@@ -140,7 +153,10 @@ t.test("tokens and removal", { timeout: 300_000 }, async (t) => {
 
   await t.test("set up anew under its old name it joins with a new token", async (t) => {
     const { token: text } = await token();
-    await n4.start({ seed, token: text });
+    const follower = holdsKey(n1) ? n2 : n1;
+    t.notOk(holdsKey(follower));
+    // The seed does not vote: it hands the request on.
+    await n4.start({ seed: `${follower.address}:7946`, token: text });
     await n4.remove();
     const anew = node(5, "n4");
     const early = await refused(

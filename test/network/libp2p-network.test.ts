@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -13,6 +13,11 @@ import {
 import { systemClock } from "../../src/kernel/io/system.ts";
 import { encodeToken, NetworkError } from "../../src/network/index.ts";
 import {
+  dropClusterKey,
+  loadClusterKey,
+  saveClusterKey,
+} from "../../src/network/io/cluster-key.ts";
+import {
   type Credentials,
   caFingerprint,
   createCluster,
@@ -20,8 +25,9 @@ import {
   saveCredentials,
 } from "../../src/network/io/credentials.ts";
 import { type Identity, loadOrCreateIdentity } from "../../src/network/io/identity.ts";
-import { handleJoin, joinCluster } from "../../src/network/io/join.ts";
+import { joinCluster } from "../../src/network/io/join.ts";
 import { type Libp2pNetwork, startLibp2pNetwork } from "../../src/network/io/libp2p-network.ts";
+import { openDesk } from "./real-nodes.ts";
 
 const { signal } = new AbortController();
 
@@ -46,9 +52,9 @@ class Cluster {
     t.teardown(() => network[Symbol.asyncDispose]());
     const address = `127.0.0.1:${network.listenPort}`;
     this.admit(identity.nodeId, address);
-    handleJoin(network, {
-      credentials,
-      now: Date.now,
+    openDesk(network, {
+      identity,
+      holds: credentials,
       admit: async ({ nodeId, tokenId, secret, address }) => {
         if (this.secrets.get(tokenId) !== secret) {
           throw new CodedError("token_invalid", "The join token's secret is wrong.");
@@ -240,7 +246,13 @@ t.test("secrets are written for their owner only", async (t) => {
     await createCluster({ clusterId: "c1", self: nodeId, nowMs: Date.now() }),
   );
   t.equal(loadCredentials(directory)?.clusterId, "c1");
-  for (const file of ["identity.key", "credentials.json"]) {
+  t.notMatch(readFileSync(join(directory, "credentials.json"), "utf8"), /clusterKeyPem/);
+  t.equal(loadClusterKey(directory), undefined);
+  saveClusterKey(directory, { clusterKeyPem: "a", caKeyPem: "b" });
+  t.same(loadClusterKey(directory), { clusterKeyPem: "a", caKeyPem: "b" });
+  for (const file of ["identity.key", "credentials.json", "cluster-key.json"]) {
     t.equal(statSync(join(directory, file)).mode & 0o777, 0o600);
   }
+  dropClusterKey(directory);
+  t.equal(loadClusterKey(directory), undefined);
 });

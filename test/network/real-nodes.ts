@@ -5,6 +5,8 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { Cell, type NodeId, seededRandom, silentLogger } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
+import { AdmissionDesk, type AdmissionOptions } from "../../src/network/io/admission.ts";
+import type { ClusterKey } from "../../src/network/io/cluster-key.ts";
 import {
   type Credentials,
   createCluster,
@@ -22,11 +24,40 @@ export async function newIdentity(t: Test): Promise<Identity> {
 }
 
 /** What a machine would have got by joining. */
-export async function memberOf(cluster: Credentials, nodeId: NodeId): Promise<Credentials> {
+export async function memberOf(
+  cluster: Credentials & ClusterKey,
+  nodeId: NodeId,
+  { nowMs = Date.now() }: { readonly nowMs?: number } = {},
+): Promise<Credentials> {
   const tls = newTlsKey();
   const { publicKeyPem } = tls;
-  const issued = await issue(cluster, { nodeId, publicKeyPem, nowMs: Date.now() });
-  return { ...cluster, ...issued, tlsKeyPem: tls.privateKeyPem };
+  const issued = await issue(cluster, { nodeId, publicKeyPem, nowMs });
+  const { clusterId, clusterPublicKey, caPem } = cluster;
+  const trust = { clusterId, clusterPublicKey, caPem, seeds: [] };
+  return { ...trust, ...issued, tlsKeyPem: tls.privateKeyPem };
+}
+
+/** Lets machines in where the test says so; this node alone votes, where nothing else is said. */
+export function openDesk(
+  network: Libp2pNetwork,
+  options: Pick<AdmissionOptions, "identity" | "admit"> &
+    Partial<AdmissionOptions> & { readonly holds: Credentials & Partial<ClusterKey> },
+): AdmissionDesk {
+  const { holds, ...rest } = options;
+  const { clusterKeyPem, caKeyPem } = holds;
+  const key =
+    clusterKeyPem === undefined || caKeyPem === undefined ? undefined : { clusterKeyPem, caKeyPem };
+  return new AdmissionDesk({
+    network,
+    credentials: () => holds,
+    clusterKey: () => key,
+    voters: () => [network.self],
+    keyHolders: () => [network.self],
+    isMember: () => true,
+    now: Date.now,
+    lifetimeMs: 3_600_000,
+    ...rest,
+  });
 }
 
 /** Real nodes on loopback. Every pair of them talks through a relay that can be cut. */

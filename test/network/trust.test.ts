@@ -13,21 +13,25 @@ import {
 } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import { encodeToken, type PeerNetwork } from "../../src/network/index.ts";
+import { decodeClusterKey, encodeClusterKey } from "../../src/network/io/cluster-key.ts";
 import {
   type Credentials,
   caFingerprint,
   createCluster,
-  renewed,
+  newTlsKey,
+  validityOf,
   verifyMembership,
 } from "../../src/network/io/credentials.ts";
 import { answer, ask } from "../../src/network/io/exchange.ts";
 import { createHost } from "../../src/network/io/host.ts";
 import type { Identity } from "../../src/network/io/identity.ts";
-import { type Admission, handleJoin, joinCluster } from "../../src/network/io/join.ts";
+import { joinCluster } from "../../src/network/io/join.ts";
+import type { Admission } from "../../src/network/io/join-messages.ts";
 import { startLibp2pNetwork } from "../../src/network/io/libp2p-network.ts";
 import { peerAddress } from "../../src/network/io/peer-address.ts";
+import { seal } from "../../src/network/io/seal.ts";
 import { namesNode } from "../../src/proxy/index.ts";
-import { memberOf, newIdentity } from "./real-nodes.ts";
+import { memberOf, newIdentity, openDesk } from "./real-nodes.ts";
 
 const never = new AbortController().signal;
 const soon = () => AbortSignal.timeout(20_000);
@@ -70,9 +74,14 @@ async function startSeed(t: Test) {
   const credentials = await createCluster({ clusterId: "c1", self, nowMs: Date.now() });
   const seed = await startNode(t, { identity, credentials });
   const admissions: Admission[] = [];
-  handleJoin(seed.network, {
-    credentials,
-    now: Date.now,
+  const keyHolders = new Set<NodeId>();
+  const formerMembers = new Set<NodeId>();
+  const desk = openDesk(seed.network, {
+    identity,
+    holds: credentials,
+    voters: () => [self],
+    keyHolders: () => [...keyHolders],
+    isMember: (node) => !formerMembers.has(node),
     admit: async (admission) => {
       admissions.push(admission);
       if (admission.tokenId === "e0") throw new CodedError("token_invalid", "The token expired.");
@@ -81,7 +90,7 @@ async function startSeed(t: Test) {
       return [{ nodeId: self, address: seed.address }];
     },
   });
-  return { ...seed, credentials, admissions };
+  return { ...seed, credentials, admissions, keyHolders, formerMembers, desk };
 }
 
 /** Two nodes of one cluster that know nothing of each other yet. */
@@ -89,7 +98,8 @@ async function startTwo(t: Test) {
   const seed = await startSeed(t);
   const identity = await newIdentity(t);
   const credentials = await memberOf(seed.credentials, identity.nodeId);
-  return { seed, other: await startNode(t, { identity, credentials }) };
+  const other = await startNode(t, { identity, credentials });
+  return { seed, other: { ...other, credentials } };
 }
 
 function tokenFor(credentials: Credentials, overrides: Partial<Parameters<typeof encodeToken>[0]>) {
@@ -222,7 +232,7 @@ t.test("who shows another node's certificate is not told the secret", async (t) 
   });
   t.teardown(() => impostor.stop());
   const asked: unknown[] = [];
-  await impostor.handle("/skein/join/1", (stream) =>
+  await impostor.handle("/skein/join/2", (stream) =>
     answer(stream, async (body) => {
       asked.push(unpack(body));
       return pack({ membership: seed.credentials.membership });
@@ -256,7 +266,7 @@ t.test("a stranger is shown nothing, and the door in time", async (t) => {
   const closed = new Promise((resolve) => connection.addEventListener("close", resolve));
   const startedAt = performance.now();
   await t.rejects(ask(connection, "/secret/1", new Uint8Array(), soon()), { code: "unreachable" });
-  await t.rejects(ask(connection, "/skein/join/1", new Uint8Array(20_000), soon()));
+  await t.rejects(ask(connection, "/skein/join/2", new Uint8Array(20_000), soon()));
   await t.rejects(ask(connection, "/skein/hello/1", new Uint8Array([0xc1]), soon()), {
     code: "refused",
   });
@@ -382,20 +392,113 @@ t.test("a peer that gossip has dropped is dialled anew", async (t) => {
   t.ok(seed.network.connected.get().has(other.network.self));
 });
 
-t.test("a node certificate is renewed in its last third", async (t) => {
+t.test("a membership certificate is the cluster key's alone", async (t) => {
   const { nodeId: self } = await newIdentity(t);
   const nowMs = Date.now();
-  const credentials = await createCluster({ clusterId: "c1", self, nowMs });
-  t.equal(await renewed(credentials, { self, nowMs: nowMs + 200 * dayMs }), credentials);
-  const fresh = await renewed(credentials, { self, nowMs: nowMs + 300 * dayMs });
-  t.not(fresh.tlsCertificatePem, credentials.tlsCertificatePem);
-  t.equal(fresh.tlsKeyPem, credentials.tlsKeyPem);
-  t.equal(verifyMembership(fresh.membership, credentials.clusterPublicKey), self);
+  const credentials = await createCluster({ clusterId: "c1", self, nowMs, lifetimeMs: dayMs });
+  const { fromMs, untilMs } = validityOf(credentials);
+  t.equal(fromMs, nowMs);
+  t.ok(Math.abs(untilMs - nowMs - dayMs) < 1_000);
   const foreign = await createCluster({ clusterId: "c1", self, nowMs });
-  t.throws(() => verifyMembership(fresh.membership, foreign.clusterPublicKey), {
+  t.throws(() => verifyMembership(credentials.membership, foreign.clusterPublicKey), {
     code: "not_admitted",
   });
   t.throws(() => verifyMembership("nonsense", credentials.clusterPublicKey), {
     code: "not_admitted",
+  });
+});
+
+t.test("a certificate that has ended admits only whom the agreed state names", async (t) => {
+  const seed = await startSeed(t);
+  const identity = await newIdentity(t);
+  const long = { nowMs: Date.now() - 200 * dayMs };
+  const credentials = await memberOf(seed.credentials, identity.nodeId, long);
+  const other = await startNode(t, { identity, credentials });
+  seed.network.handle("/t/1", async (_, body) => body);
+  other.know(seed);
+  const ask = async () =>
+    await other.network.request(seed.network.self, "/t/1", new Uint8Array(), { signal: soon() });
+  await t.rejects(ask(), { code: "refused", message: /has ended/ });
+  seed.know(other);
+  await ask();
+});
+
+t.test("a member that does not vote hands machines on, and cannot read their secret", async (t) => {
+  const { seed, other } = await startTwo(t);
+  other.know(seed);
+  seed.know(other);
+  const admit = () => Promise.reject(new Error("it cannot admit"));
+  const { identity, credentials, network } = other;
+  const voters: NodeId[] = [];
+  const desk = openDesk(network, { identity, holds: credentials, admit, voters: () => voters });
+  const token = tokenFor(seed.credentials, {});
+  const seeds = [`127.0.0.1:${network.listenPort}`];
+  await t.rejects(joinWith(t, { seeds, token }), {
+    code: "unreachable",
+    message: /No voter answers/,
+  });
+  voters.push(network.self, seed.network.self);
+  const joined = await joinWith(t, { seeds, token });
+  t.match(seed.admissions, [{ nodeId: joined.identity.nodeId, secret }]);
+  t.ok(network.host.getConnections().length > 0);
+  await t.rejects(
+    joinWith(t, { seeds, token: tokenFor(seed.credentials, { tokenId: "e0" }) }),
+    { code: "bad_token", message: /expired/ },
+    "refusals are handed on as well",
+  );
+
+  const wanted = { nodeId: joined.identity.nodeId, tokenId: "ab", secret, name: "x", address: "" };
+  const tls = newTlsKey();
+  const request = pack({ ...wanted, labels: {}, publicKeyPem: tls.publicKeyPem });
+  const clusterKey = Buffer.from(seed.credentials.clusterPublicKey, "base64url");
+  const sealed = seal(clusterKey, request, "join c1");
+  t.notOk(Buffer.from(sealed).includes(secret));
+  const asAnother = pack({ nodeId: network.self, sealed });
+  await t.rejects(
+    network.request(seed.network.self, "/skein/admit/1", asAnother, { signal: soon() }),
+    { message: /another machine's/ },
+    "nor put itself in the machine's place",
+  );
+  t.equal(seed.admissions.length, 2);
+
+  const { publicKeyPem } = newTlsKey();
+  const renewed = await desk.renew(publicKeyPem, { signal: soon() });
+  t.equal(verifyMembership(renewed.membership, credentials.clusterPublicKey), network.self);
+  seed.formerMembers.add(network.self);
+  await t.rejects(desk.renew(publicKeyPem, { signal: soon() }), { code: "not_admitted" });
+});
+
+t.test("the cluster key is given to voters only, and to nobody else's eyes", async (t) => {
+  const { seed, other } = await startTwo(t);
+  other.know(seed);
+  seed.know(other);
+  const { identity, credentials, network } = other;
+  const desk = openDesk(network, {
+    identity,
+    holds: credentials,
+    admit: () => Promise.reject(new Error("unexpected")),
+    voters: () => [seed.network.self],
+  });
+  await t.rejects(desk.fetchClusterKey({ signal: soon() }), {
+    code: "not_admitted",
+    message: /Only voters/,
+  });
+  seed.keyHolders.add(network.self);
+  const { clusterKeyPem, caKeyPem } = seed.credentials;
+  t.same(await desk.fetchClusterKey({ signal: soon() }), { clusterKeyPem, caKeyPem });
+  t.same(await desk.holdersAmong([seed.network.self, network.self], { signal: soon() }), [
+    seed.network.self,
+  ]);
+  const foreign = await createCluster({
+    clusterId: "c1",
+    self: network.self,
+    nowMs: Date.now(),
+  });
+  t.throws(() => decodeClusterKey(encodeClusterKey(foreign), credentials), {
+    message: /is none/,
+  });
+  const mixed = { clusterKeyPem, caKeyPem: foreign.caKeyPem };
+  t.throws(() => decodeClusterKey(encodeClusterKey(mixed), credentials), {
+    message: /is none/,
   });
 });

@@ -10,22 +10,15 @@ import {
   verify,
   webcrypto,
 } from "node:crypto";
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { type NodeId, nodeId } from "../../kernel/index.ts";
 import { NetworkError } from "../errors.ts";
+import type { ClusterKey } from "./cluster-key.ts";
+import { writeSecretFile } from "./secret-file.ts";
 
 x509.cryptoProvider.set(webcrypto as Crypto);
 const packr = new Packr({ useRecords: false });
@@ -33,22 +26,20 @@ const packr = new Packr({ useRecords: false });
 const signing = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const dayMs = 86_400_000;
 const caValidityMs = 20 * 365 * dayMs;
-const nodeValidityMs = 365 * dayMs;
+/** How long a node's certificates are good for, where nothing else is wished. */
+export const certificateLifetimeMs = 90 * dayMs;
+/** What certificates that do not say it themselves were good for. */
+const formerLifetimeMs = 365 * dayMs;
 /** Clocks of machines differ: what is issued now is valid a little earlier too. */
 const clockSkewMs = 3_600_000;
 
-/**
- * What makes a machine a member, and lets it admit others. Kept in one file, mode 0600.
- * Every member holds the signing keys for now, so any of them can admit.
- */
+/** What makes a machine a member. Kept in one file, mode 0600. */
 const credentialsSchema = z.object({
   clusterId: z.string(),
   /** Ed25519, raw, base64url. */
   clusterPublicKey: z.string(),
-  clusterKeyPem: z.string(),
   caPem: z.string(),
-  caKeyPem: z.string(),
-  /** Signed by the cluster key, base64url; see {@link verifyMembership}. */
+  /** Signed by the cluster key, base64url; see {@link readMembership}. */
   membership: z.string(),
   tlsKeyPem: z.string(),
   tlsCertificatePem: z.string(),
@@ -69,21 +60,11 @@ export function loadCredentials(directory: string): Credentials | undefined {
 
 /** Written whole or not at all. */
 export function saveCredentials(directory: string, credentials: Credentials): void {
-  writeSecretFile(join(directory, fileName), JSON.stringify(credentials, undefined, 2));
-}
-
-/** Mode 0600, durable, and never half written. */
-export function writeSecretFile(file: string, content: string | Uint8Array): void {
-  const temporary = `${file}.new`;
-  const descriptor = openSync(temporary, "w", 0o600);
-  try {
-    writeSync(descriptor, Buffer.from(content));
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-  chmodSync(temporary, 0o600);
-  renameSync(temporary, file);
+  writeSecretFile(
+    join(directory, fileName),
+    // Only what belongs there: the cluster key has a file of its own.
+    JSON.stringify(credentialsSchema.parse(credentials), undefined, 2),
+  );
 }
 
 /** A new cluster's keys, and the first member's own credentials. */
@@ -91,8 +72,9 @@ export async function createCluster(options: {
   readonly clusterId: string;
   readonly self: NodeId;
   readonly nowMs: number;
-}): Promise<Credentials> {
-  const { clusterId, self, nowMs } = options;
+  readonly lifetimeMs?: number;
+}): Promise<Credentials & ClusterKey> {
+  const { clusterId, self, nowMs, lifetimeMs = certificateLifetimeMs } = options;
   const cluster = generateKeyPairSync("ed25519");
   const ca = await webcrypto.subtle.generateKey(signing, true, ["sign", "verify"]);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
@@ -118,24 +100,29 @@ export async function createCluster(options: {
     caKeyPem: await exportPem(ca.privateKey),
   };
   const tls = newTlsKey();
-  const issued = await issue(trust, { nodeId: self, publicKeyPem: tls.publicKeyPem, nowMs });
+  const { publicKeyPem } = tls;
+  const issued = await issue(trust, { nodeId: self, publicKeyPem, nowMs, lifetimeMs });
   return { ...trust, ...issued, tlsKeyPem: tls.privateKeyPem, seeds: [] };
 }
 
-type Trust = Pick<
-  Credentials,
-  "clusterId" | "clusterPublicKey" | "clusterKeyPem" | "caPem" | "caKeyPem"
->;
+type Trust = Pick<Credentials, "clusterId" | "clusterPublicKey" | "caPem"> & ClusterKey;
 
 /** Makes a machine a member: a membership certificate, and an X.509 one for its TLS key. */
 export async function issue(
   trust: Trust,
-  of: { readonly nodeId: NodeId; readonly publicKeyPem: string; readonly nowMs: number },
+  of: {
+    readonly nodeId: NodeId;
+    readonly publicKeyPem: string;
+    readonly nowMs: number;
+    readonly lifetimeMs?: number;
+  },
 ): Promise<{ readonly membership: string; readonly tlsCertificatePem: string }> {
+  const expiresAtMs = of.nowMs + (of.lifetimeMs ?? certificateLifetimeMs);
   const body = packr.pack({
     nodeId: of.nodeId,
     clusterId: trust.clusterId,
     issuedAtMs: of.nowMs,
+    expiresAtMs,
   });
   const signature = sign(null, body, createPrivateKey(trust.clusterKeyPem));
   const caKey = await webcrypto.subtle.importKey(
@@ -157,7 +144,7 @@ export async function issue(
     subject: `CN=${of.nodeId}`,
     issuer: new x509.X509Certificate(trust.caPem).subject,
     notBefore: new Date(of.nowMs - clockSkewMs),
-    notAfter: new Date(of.nowMs + nodeValidityMs),
+    notAfter: new Date(expiresAtMs),
     publicKey,
     signingKey: caKey,
     signingAlgorithm: signing,
@@ -179,20 +166,15 @@ export async function issue(
   };
 }
 
-/** Under this much left, a node certificate is made anew at the start. */
-const renewBeforeMs = nodeValidityMs / 3;
-
-/** The same credentials, with a fresh node certificate where the present one ends soon. */
-export async function renewed(
-  credentials: Credentials,
-  { self, nowMs }: { readonly self: NodeId; readonly nowMs: number },
-): Promise<Credentials> {
-  const { validTo } = new NodeX509(credentials.tlsCertificatePem);
-  if (Date.parse(validTo) - nowMs > renewBeforeMs) return credentials;
-  const publicKeyPem = createPublicKey(createPrivateKey(credentials.tlsKeyPem))
-    .export({ format: "pem", type: "spki" })
-    .toString();
-  return { ...credentials, ...(await issue(credentials, { nodeId: self, publicKeyPem, nowMs })) };
+/** When a node's certificates began, and when the first of them ends. */
+export function validityOf(credentials: Credentials): {
+  readonly fromMs: number;
+  readonly untilMs: number;
+} {
+  const { membership, clusterPublicKey, tlsCertificatePem } = credentials;
+  const { issuedAtMs, expiresAtMs } = readMembership(membership, clusterPublicKey);
+  const tlsUntilMs = Date.parse(new NodeX509(tlsCertificatePem).validTo);
+  return { fromMs: issuedAtMs, untilMs: Math.min(expiresAtMs, tlsUntilMs) };
 }
 
 /** A TLS key of one's own: only its public half leaves the machine. */
@@ -220,10 +202,17 @@ const membershipSchema = z.object({
   nodeId: z.string().max(128).transform(nodeId),
   clusterId: z.string().max(64),
   issuedAtMs: z.number(),
+  expiresAtMs: z.number().optional(),
 });
 
-/** Whom a membership certificate vouches for. @throws NetworkError `not_admitted` */
-export function verifyMembership(text: string, clusterPublicKey: string): NodeId {
+export type Membership = {
+  readonly nodeId: NodeId;
+  readonly issuedAtMs: number;
+  readonly expiresAtMs: number;
+};
+
+/** What a membership certificate says, however old. @throws NetworkError `not_admitted` */
+export function readMembership(text: string, clusterPublicKey: string): Membership {
   try {
     const { body, signature } = packr.unpack(Buffer.from(text, "base64url")) as {
       body: Uint8Array;
@@ -234,12 +223,23 @@ export function verifyMembership(text: string, clusterPublicKey: string): NodeId
       format: "jwk",
     });
     if (!verify(null, body, key, signature)) throw new Error("the signature does not fit");
-    return membershipSchema.parse(packr.unpack(body)).nodeId;
+    const { nodeId: node, issuedAtMs, expiresAtMs } = membershipSchema.parse(packr.unpack(body));
+    return { nodeId: node, issuedAtMs, expiresAtMs: expiresAtMs ?? issuedAtMs + formerLifetimeMs };
   } catch (error) {
     throw new NetworkError("not_admitted", "The membership certificate is not of this cluster.", {
       cause: error,
     });
   }
+}
+
+/** Whom a membership certificate vouches for, however old. @throws NetworkError `not_admitted` */
+export function verifyMembership(text: string, clusterPublicKey: string): NodeId {
+  return readMembership(text, clusterPublicKey).nodeId;
+}
+
+/** Whether it has ended, also by a clock that runs a little ahead. */
+export function hasEnded({ expiresAtMs }: Membership, nowMs: number): boolean {
+  return expiresAtMs + clockSkewMs < nowMs;
 }
 
 /** SHA-256 of the CA certificate's DER form, hex: what tokens pin. */

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { CodedError, type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
 import { NetworkError } from "../errors.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
-import { type Credentials, verifyMembership } from "./credentials.ts";
+import { type Credentials, hasEnded, readMembership } from "./credentials.ts";
 import { answer, ask } from "./exchange.ts";
 import type { Host } from "./host.ts";
 import { peerAddress } from "./peer-address.ts";
@@ -26,6 +26,9 @@ export type DiallerOptions = {
   readonly credentials: Credentials;
   readonly addressOf: (node: NodeId) => string | undefined;
   readonly isRemoved: (peer: string) => boolean;
+  /** Whether the agreed state names it: then it is a member, however old its certificate. */
+  readonly isAgreed: (peer: string) => boolean;
+  readonly now: () => number;
   readonly onRemoved?: (by: NodeId, message: string) => void;
   /** Told of every peer that has shown a certificate of this cluster. */
   readonly certify: (node: NodeId) => void;
@@ -36,16 +39,23 @@ export type DiallerOptions = {
 /** Opens connections to members. Both sides show their certificates before anything else. */
 export class Dialler {
   readonly #options: DiallerOptions;
+  #credentials: Credentials;
   readonly #underWay = new Map<NodeId, Promise<Connection>>();
 
   constructor(options: DiallerOptions) {
     this.#options = options;
+    this.#credentials = options.credentials;
     const { host, logger } = options;
     const handler = (stream: Stream, connection: Connection): Promise<void> =>
       answer(stream, (body) => this.#hello(connection, body), strangerLimits);
     host.handle(helloProtocol, handler).catch((error: unknown) => {
       logger.error({ error: messageOf(error) }, "hello protocol not registered");
     });
+  }
+
+  /** What is shown to others from now on. */
+  useCredentials(credentials: Credentials): void {
+    this.#credentials = credentials;
   }
 
   underWayTo(node: NodeId): Promise<Connection> | undefined {
@@ -89,7 +99,7 @@ export class Dialler {
 
   /** Shows both sides' certificates; resolves with whether the other side knew us before. */
   async #greet(connection: Connection, signal: AbortSignal): Promise<boolean> {
-    const { membership } = this.#options.credentials;
+    const { membership } = this.#credentials;
     const reply = await this.#askHello(connection, packr.pack({ membership }), signal);
     const { membership: theirs, wasKnown } = helloAnswerSchema.parse(packr.unpack(reply));
     this.#admit(connection.remotePeer.toString(), theirs);
@@ -115,19 +125,24 @@ export class Dialler {
     const { membership } = helloSchema.parse(packr.unpack(body));
     this.#admit(connection.remotePeer.toString(), membership);
     return packr.pack({
-      membership: this.#options.credentials.membership,
+      membership: this.#credentials.membership,
       wasKnown: this.#options.watch.wasKnown(connection),
     });
   }
 
   /** @throws NetworkError `not_admitted`, CodedError {@link removedCode} */
-  #admit(peer: string, membership: string): void {
-    const { credentials, isRemoved, certify } = this.#options;
-    if (verifyMembership(membership, credentials.clusterPublicKey) !== peer) {
+  #admit(peer: string, text: string): void {
+    const { isRemoved, isAgreed, now, certify } = this.#options;
+    const membership = readMembership(text, this.#credentials.clusterPublicKey);
+    if (membership.nodeId !== peer) {
       throw new NetworkError("not_admitted", "The membership certificate is another node's.");
     }
     if (isRemoved(peer)) {
       throw new CodedError(removedCode, `Node ${peer} was removed from the cluster.`);
+    }
+    if (isAgreed(peer)) return;
+    if (hasEnded(membership, now())) {
+      throw new NetworkError("not_admitted", `The membership certificate of ${peer} has ended.`);
     }
     certify(nodeId(peer));
   }

@@ -4,7 +4,7 @@ import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from "@
 import type { PrivateKey } from "@libp2p/interface";
 import { peerIdFromPrivateKey } from "@libp2p/peer-id";
 import { type NodeId, nodeId } from "../../kernel/index.ts";
-import { writeSecretFile } from "./credentials.ts";
+import { writeSecretFile } from "./secret-file.ts";
 
 /** Who this machine is: an Ed25519 key that never leaves it. */
 export type Identity = { readonly nodeId: NodeId; readonly privateKey: PrivateKey };

@@ -1,63 +1,28 @@
 import { connect } from "node:net";
-import type { Connection, Stream } from "@libp2p/interface";
+import type { Connection } from "@libp2p/interface";
 import { Packr } from "msgpackr";
 import { z } from "zod";
-import { CodedError, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
+import { messageOf } from "../../kernel/index.ts";
 import { NetworkError, type NetworkErrorCode } from "../errors.ts";
 import { type ClusterToken, decodeToken } from "../token.ts";
-import {
-  type Credentials,
-  caFingerprint,
-  checkTlsKey,
-  issue,
-  newTlsKey,
-  verifyMembership,
-} from "./credentials.ts";
-import { answer, ask } from "./exchange.ts";
+import { type Credentials, caFingerprint, newTlsKey, verifyMembership } from "./credentials.ts";
+import { ask } from "./exchange.ts";
 import { createHost } from "./host.ts";
 import type { Identity } from "./identity.ts";
-import type { Libp2pNetwork } from "./libp2p-network.ts";
+import {
+  admittedSchema,
+  type JoinRequest,
+  joinPurpose,
+  type SealedJoin,
+  seedSchema,
+} from "./join-messages.ts";
 import { peerAddress, splitAddress } from "./peer-address.ts";
-import { joinProtocol, strangerLimits } from "./strangers.ts";
+import { seal } from "./seal.ts";
+import { joinProtocol } from "./strangers.ts";
 
 /** For all that one seed has to do, the cluster's agreement included. */
 const seedTimeoutMs = 20_000;
-/** Join attempts that a seed works on at once: each costs signatures and a log entry. */
-const maxParallelJoins = 8;
-const maxJoinRequestsPerSecond = 50;
-
 const packr = new Packr({ useRecords: false });
-
-/**
- * First the seed proves that it is a member of the token's cluster; only then the joiner
- * tells it the token's secret.
- */
-const requestSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("who_are_you") }),
-  z.object({
-    kind: z.literal("admit"),
-    tokenId: z.string().max(64),
-    secret: z.string().max(64),
-    name: z.string().min(1).max(64),
-    address: z.string().max(300),
-    labels: z.record(z.string().max(128), z.string().max(256)),
-    publicKeyPem: z.string().max(1_024),
-  }),
-]);
-
-const seedSchema = z.object({ membership: z.string().max(2_048) });
-
-const admittedSchema = z.object({
-  membership: z.string(),
-  tlsCertificatePem: z.string(),
-  clusterId: z.string(),
-  clusterKeyPem: z.string(),
-  caPem: z.string(),
-  caKeyPem: z.string(),
-  members: z.array(z.object({ nodeId: z.string(), address: z.string() })).max(10_000),
-});
-
-type JoinRequest = z.infer<typeof requestSchema>;
 
 export type JoinOptions = {
   readonly identity: Identity;
@@ -133,8 +98,13 @@ async function joinThrough(
     const tls = newTlsKey();
     const { tokenId, secret } = token;
     const { publicKeyPem } = tls;
-    const wanted = { tokenId, secret, name, address, labels: { ...labels }, publicKeyPem };
-    const reply = admittedSchema.parse(await askSeed({ kind: "admit", ...wanted }));
+    const wanted: SealedJoin = {
+      nodeId: identity.nodeId,
+      ...{ tokenId, secret, name, address, labels: { ...labels }, publicKeyPem },
+    };
+    const clusterKey = Buffer.from(token.clusterPublicKey, "base64url");
+    const sealed = seal(clusterKey, packr.pack(wanted), joinPurpose(token.clusterId));
+    const reply = admittedSchema.parse(await askSeed({ kind: "admit", sealed }));
     const { members, ...admitted } = reply;
     if (caFingerprint(admitted.caPem) !== token.caFingerprint) {
       throw new NetworkError("not_admitted", "It gave a CA that is not the token's.");
@@ -188,90 +158,4 @@ async function localAddressTowards(
   const local = await promise.finally(() => socket.destroy());
   const plain = local.replace(/^::ffff:/, "");
   return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
-}
-
-/** What a machine asks for when it joins. The secret is checked by whoever answers. */
-export type Admission = {
-  readonly nodeId: NodeId;
-  readonly name: string;
-  readonly address: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly tokenId: string;
-  readonly secret: string;
-};
-
-type Member = { readonly nodeId: NodeId; readonly address: string };
-
-/**
- * Answers machines that want to join. `admit` agrees on it with the cluster and gives the
- * members; it throws a CodedError `token_invalid` (or another) to refuse.
- */
-export function handleJoin(
-  network: Libp2pNetwork,
-  options: {
-    readonly credentials: Credentials;
-    readonly now: () => number;
-    readonly admit: (
-      admission: Admission,
-      options: { readonly signal: AbortSignal },
-    ) => Promise<readonly Member[]>;
-  },
-): void {
-  const { credentials, now, admit } = options;
-  const gate = new JoinGate(now);
-
-  async function reply(peer: NodeId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const request = requestSchema.parse(packr.unpack(body));
-    if (request.kind === "who_are_you") {
-      return packr.pack({ membership: credentials.membership });
-    }
-    const { kind: _, publicKeyPem, ...wanted } = request;
-    // Before the cluster agrees, and a use of the token is spent.
-    checkTlsKey(publicKeyPem);
-    const members = await admit({ nodeId: peer, ...wanted }, { signal });
-    const issued = await issue(credentials, { nodeId: peer, publicKeyPem, nowMs: now() });
-    network.certify(peer);
-    const { clusterId, clusterKeyPem, caPem, caKeyPem } = credentials;
-    return packr.pack({ ...issued, clusterId, clusterKeyPem, caPem, caKeyPem, members });
-  }
-
-  const handler = (stream: Stream, { remotePeer }: Connection): Promise<void> =>
-    answer(
-      stream,
-      async (body, signal) => {
-        using _ = gate.enter();
-        return await reply(nodeId(remotePeer.toString()), body, signal);
-      },
-      strangerLimits,
-    );
-  network.host.handle(joinProtocol, handler, { maxInboundStreams: 4 }).catch(() => undefined);
-}
-
-/** Keeps strangers from keeping a member busy. */
-class JoinGate {
-  readonly #now: () => number;
-  #underWay = 0;
-  #second = 0;
-  #inThisSecond = 0;
-
-  constructor(now: () => number) {
-    this.#now = now;
-  }
-
-  /** @throws CodedError `busy` */
-  enter(): Disposable {
-    const second = Math.floor(this.#now() / 1_000);
-    if (second !== this.#second) this.#inThisSecond = 0;
-    this.#second = second;
-    if (this.#underWay >= maxParallelJoins || this.#inThisSecond >= maxJoinRequestsPerSecond) {
-      throw new CodedError("busy", "Too many machines join at once. Try again in a few seconds.");
-    }
-    this.#inThisSecond += 1;
-    this.#underWay += 1;
-    return {
-      [Symbol.dispose]: () => {
-        this.#underWay -= 1;
-      },
-    };
-  }
 }

@@ -105,6 +105,8 @@ export class Libp2pNetwork implements PeerNetwork {
       host: this.#host,
       watch: this.#watch,
       isRemoved: parts.isRemoved,
+      isAgreed: (peer) => members.get().has(nodeId(peer)),
+      now: () => clock.now(),
       certify: (node) => this.certify(node),
       signal,
     });
@@ -150,6 +152,11 @@ export class Libp2pNetwork implements PeerNetwork {
   certify(node: NodeId): void {
     this.#parts.certified.add(node);
     this.#update();
+  }
+
+  /** Renewed certificates: shown from the next connection on; open ones stay. */
+  useCredentials(credentials: Credentials): void {
+    this.#dialler.useCredentials(credentials);
   }
 
   async request(

@@ -1,5 +1,5 @@
 /** Lets machines in; see `join.ts`. */
-export const joinProtocol = "/skein/join/1";
+export const joinProtocol = "/skein/join/2";
 /** Shows the membership certificate to members that have not heard of this node yet. */
 export const helloProtocol = "/skein/hello/1";
 /** All that a stranger may speak, and how it can become a member. */
