@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { memoryUsage } from "node:process";
+import { Packr } from "msgpackr";
 import t from "tap";
 import { decodeCommand } from "../../src/cluster/command-codec.ts";
 import { decodeReport, encodeCommand, encodeReport } from "../../src/cluster/index.ts";
@@ -11,7 +12,19 @@ import {
   encode,
 } from "../../src/gossip/message.ts";
 import { nodeId, type Random, randomBelow, seededRandom, taskId } from "../../src/kernel/index.ts";
+import {
+  clusterKeySeed,
+  decodeClusterKey,
+  encodeClusterKey,
+} from "../../src/network/io/cluster-key.ts";
+import { createCluster, readMembership } from "../../src/network/io/credentials.ts";
 import { FrameReader } from "../../src/network/io/frame-reader.ts";
+import {
+  joinPurpose,
+  joinRequestSchema,
+  sealedJoinSchema,
+} from "../../src/network/io/join-messages.ts";
+import { seal, unseal } from "../../src/network/io/seal.ts";
 import { decodeToken, encodeToken } from "../../src/network/token.ts";
 import { ControlFrameReader, encodeControlFrame } from "../../src/proxy/control-protocol.ts";
 import { parseRequestHead, parseResponseHead } from "../../src/proxy/http-head.ts";
@@ -87,6 +100,19 @@ const token = encodeToken({
   caFingerprint: "0".repeat(64),
   expiresAtMs: 4e12,
 });
+const cluster = await createCluster({ clusterId: "c1", self: nodeId("a"), nowMs: 1e12 });
+const packr = new Packr({ useRecords: false });
+const pack = (value: unknown): Uint8Array => packr.pack(value);
+const unpack = (bytes: Uint8Array): unknown => packr.unpack(bytes);
+const joinContents = pack({
+  ...{ nodeId: "a", tokenId: "ab", secret: "s", name: "n", address: "10.0.0.1:7946" },
+  ...{ labels: { zone: "a" }, publicKeyPem: "pem" },
+});
+const sealedJoin = seal(
+  Buffer.from(cluster.clusterPublicKey, "base64url"),
+  joinContents,
+  joinPurpose("c1"),
+);
 const text = (value: string) => Buffer.from(value, "latin1");
 
 type Case = {
@@ -173,6 +199,31 @@ const cases: readonly Case[] = [
     name: "tokens",
     samples: [text(token)],
     decode: (bytes) => decodeToken(bytes.toString("latin1")),
+  },
+  {
+    name: "membership certificates",
+    samples: [text(cluster.membership)],
+    decode: (bytes) => readMembership(bytes.toString("latin1"), cluster.clusterPublicKey),
+  },
+  {
+    name: "requests to join",
+    samples: [pack({ kind: "who_are_you" }), pack({ kind: "admit", sealed: sealedJoin })],
+    decode: (bytes) => joinRequestSchema.parse(unpack(bytes)),
+  },
+  {
+    name: "sealed messages",
+    samples: [sealedJoin],
+    decode: (bytes) => unseal(clusterKeySeed(cluster), bytes, joinPurpose("c1")),
+  },
+  {
+    name: "contents of sealed requests",
+    samples: [joinContents],
+    decode: (bytes) => sealedJoinSchema.parse(unpack(bytes)),
+  },
+  {
+    name: "cluster keys",
+    samples: [encodeClusterKey(cluster)],
+    decode: (bytes) => decodeClusterKey(bytes, cluster),
   },
   {
     name: "request heads",
