@@ -18,7 +18,7 @@ const key: ClusterKey = { clusterKeyPem: "a", caKeyPem: "b" };
 function statusOf(voters: readonly NodeId[], learners: readonly NodeId[] = []): RaftStatus {
   return {
     ...{ leader: n2, term: 1, commitIndex: 1, appliedIndex: 1, voters, learners },
-    ...{ hasQuorum: true, feeder: undefined, isSettled: true },
+    ...{ hasQuorum: true, feeder: undefined, isSettled: true, slowWriteMs: 0 },
   };
 }
 
