@@ -64,7 +64,7 @@ function statusOfTask(
   if (record?.final !== undefined) return statusAtRest(input, task, record, record.final);
   if (task.desired === "stopped") {
     if (running !== undefined) {
-      return statusOfRunning(input, running, "stopping", "none", record?.message);
+      return statusOfRunning(input, running, "stopping", "none", record);
     }
     const isGone = containers.length === 0 && input.activityOf(task.id) === undefined;
     return isGone ? undefined : statusAtRest(input, task, record, "stopping");
@@ -72,7 +72,7 @@ function statusOfTask(
   if (running !== undefined) {
     const unknown = input.isChecked(task) ? "starting" : "none";
     const health = input.healthOf(running.id)?.health ?? unknown;
-    return statusOfRunning(input, running, "running", health, record?.message);
+    return statusOfRunning(input, running, "running", health, record);
   }
   const phase = input.activityOf(task.id) === "starting" ? "starting" : "preparing";
   return statusAtRest(input, task, record, phase);
@@ -83,8 +83,9 @@ function statusOfRunning(
   container: Container,
   phase: "running" | "stopping",
   health: TaskStatus["health"],
-  message = "",
+  record?: TaskRecord,
 ): TaskStatus {
+  const message = record?.message ?? "";
   const { state } = container;
   const probe = input.healthOf(container.id)?.message ?? "";
   const startedAtMs = state.kind === "running" ? state.startedAtMs : input.now;
@@ -96,6 +97,8 @@ function statusOfRunning(
     containerId: container.id,
     endpoints: container.endpoints,
     hostPorts: container.hostPorts,
+    // Of the container before.
+    ...(record?.exitCode === undefined ? {} : { exitCode: record.exitCode }),
     message: (health === "unhealthy" && probe !== "" ? probe : message).slice(0, maxMessageLength),
     sinceMs: phase === "running" ? startedAtMs : input.now,
   };

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { voterCounts } from "../cluster/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
+import { nodeRoutes } from "./node-routes.ts";
 import {
   appliedSchema,
   backupSchema,
   createdTokenSchema,
   logEntrySchema,
-  nodeViewSchema,
   recoveryViewSchema,
   serviceViewSchema,
   statusViewSchema,
@@ -34,14 +34,6 @@ export const routes = {
     body: undefined,
     response: statusViewSchema,
   },
-  listNodes: {
-    method: "GET",
-    path: "/v1/nodes",
-    params: nothing,
-    query: nothing,
-    body: undefined,
-    response: z.array(nodeViewSchema),
-  },
   removeNode: {
     method: "DELETE",
     path: "/v1/nodes/:node",
@@ -51,6 +43,7 @@ export const routes = {
     body: undefined,
     response: z.object({ index: z.number(), name: z.string() }),
   },
+  ...nodeRoutes,
   listServices: {
     method: "GET",
     path: "/v1/services",

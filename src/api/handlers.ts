@@ -9,6 +9,8 @@ import {
 import { codeOf, type ServiceKey, serviceKey } from "../kernel/index.ts";
 import { describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
+import { nodeHandlers } from "./node-handlers.ts";
+import type { DoctorView } from "./node-views.ts";
 import { ownPortConflict } from "./own-ports.ts";
 import { ApiError, isProblemCode } from "./problem.ts";
 import { removableNode } from "./removable-node.ts";
@@ -16,7 +18,6 @@ import { timeText } from "./time-text.ts";
 import type { Change, CreatedToken, LogEntry, RecoveryView } from "./views.ts";
 import {
   type Facts,
-  nodeViews,
   serviceView,
   serviceViews,
   statusView,
@@ -41,6 +42,8 @@ export interface ApiBackend {
       options: { readonly signal: AbortSignal },
     ): Promise<{ readonly index: number }>;
   };
+  /** Has every node test its links to the others, and itself. */
+  doctor(options: { readonly signal: AbortSignal }): Promise<DoctorView>;
   /** The proposer's wall clock, ms. */
   now(): number;
   createToken(
@@ -74,7 +77,6 @@ export function makeHandlers(backend: ApiBackend): Handlers {
 
   return {
     status: async () => statusView(backend.facts()),
-    listNodes: async () => nodeViews(backend.facts()),
     removeNode: async ({ params, query, signal }) => {
       const isForced = query.force === "true";
       const node = removableNode(backend.facts(), params.node, { isForced });
@@ -85,6 +87,7 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       );
       return { index, name };
     },
+    ...nodeHandlers(backend, submit),
     listServices: async ({ query }) => serviceViews(backend.facts(), query.namespace),
     getService: async ({ params }) => {
       const key = serviceKey(params.namespace, params.name);

@@ -5,6 +5,14 @@
 export { ApiClient, type ApiTransport } from "./client.ts";
 export type { Handlers, RouteName } from "./contract.ts";
 export { type ApiBackend, makeHandlers } from "./handlers.ts";
+export type {
+  DoctorLink,
+  DoctorNode,
+  DoctorView,
+  Finding,
+  NodeDetail,
+  NodeView,
+} from "./node-views.ts";
 export type { ProblemCode } from "./problem.ts";
 export { timeText } from "./time-text.ts";
 export type {
@@ -14,7 +22,6 @@ export type {
   CreatedToken,
   JobView,
   LogEntry,
-  NodeView,
   RecoveryView,
   RunView,
   ServiceView,

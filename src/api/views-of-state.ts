@@ -19,7 +19,7 @@ import { type NodeId, type ServiceKey, splitServiceKey } from "../kernel/index.t
 import { isJobMode, runsPerNode } from "../spec/index.ts";
 import { jobView } from "./job-view.ts";
 import { timeText } from "./time-text.ts";
-import type { NodeView, ServiceView, StatusView, TaskView, TokenView } from "./views.ts";
+import type { ServiceView, StatusView, TaskView, TokenView } from "./views.ts";
 
 /** Everything that a view is made from, at one moment. */
 export type Facts = {
@@ -34,6 +34,8 @@ export type Facts = {
   readonly warnings?: readonly string[];
   /** Wall clock, ms; tells when a schedule is due next. */
   readonly nowMs?: number;
+  /** Wall clock, ms: when the own certificate ends. */
+  readonly certificateExpiresAtMs?: number;
 };
 
 export function tokenView(token: Token, nowMs: number): TokenView {
@@ -41,11 +43,14 @@ export function tokenView(token: Token, nowMs: number): TokenView {
   const status = expiresAtMs <= nowMs ? "expired" : (usesLeft ?? 1) <= 0 ? "used_up" : "valid";
   return { id, role, expiresAt: timeText(expiresAtMs), usesLeft: usesLeft ?? null, status };
 }
+/** A disk that is fuller than this is told of. */
+const fullDiskShare = 0.9;
 
 export function statusView(facts: Facts): StatusView {
   const { state, observations, log, self } = facts;
   const nodes = [...state.nodes.keys()];
-  const isAlive = (node: NodeId) => memberStatus(observations, node) === "alive";
+  const statusOfNode = (node: NodeId) => memberStatus(observations, node);
+  const isAlive = (node: NodeId) => statusOfNode(node) === "alive";
   const wanted = [...state.tasks.values()].filter(isWanted);
   return {
     version: facts.version,
@@ -62,8 +67,22 @@ export function statusView(facts: Facts): StatusView {
       voters: log.voters.length,
       maxVoters: state.maxVoters ?? defaultMaxVoters,
     },
-    nodes: { total: nodes.length, alive: nodes.filter(isAlive).length },
-    warnings: [...(facts.warnings ?? [])],
+    nodes: {
+      total: nodes.length,
+      alive: nodes.filter(isAlive).length,
+      suspect: nodes.filter((node) => statusOfNode(node) === "suspect").length,
+      // One that was never heard of counts as failed here as everywhere.
+      failed: nodes.filter((node) => statusOfNode(node) === "failed").length,
+      left: nodes.filter((node) => statusOfNode(node) === "left").length,
+      draining: [...state.nodes.values()]
+        .filter(({ eligibility }) => eligibility === "drain")
+        .map(({ name }) => name)
+        .sort(compareText),
+    },
+    warnings: [...(facts.warnings ?? []), ...fullDisks(facts)],
+    unsettled: unsettledServices(facts),
+    certificateExpiresAt:
+      facts.certificateExpiresAtMs === undefined ? null : timeText(facts.certificateExpiresAtMs),
     services: state.services.size,
     tasks: {
       desired: wanted.length,
@@ -72,49 +91,33 @@ export function statusView(facts: Facts): StatusView {
   };
 }
 
-export function nodeViews(facts: Facts): NodeView[] {
-  const { state } = facts;
+function unsettledServices(facts: Facts): StatusView["unsettled"] {
+  return serviceViews(facts)
+    .filter(
+      ({ running, desired, rollout, pending }) =>
+        running < desired || rollout !== "normal" || pending.length > 0,
+    )
+    .map(({ namespace, name, running, desired, rollout, pending }) => {
+      const halted = rollout === "paused" ? ["the update was paused: new tasks failed"] : [];
+      const back =
+        rollout === "rolled_back" ? ["the update was rolled back: new tasks failed"] : [];
+      const reasons = [...halted, ...back, ...pending];
+      return { service: `${namespace}/${name}`, running, desired, reasons };
+    });
+}
+
+function fullDisks({ state, observations }: Facts): string[] {
   return [...state.nodes.values()]
     .sort((a, b) => compareText(a.name, b.name))
-    .map((node) => nodeView(facts, node.id));
-}
-
-function nodeView({ self, state, observations, log }: Facts, id: NodeId): NodeView {
-  const node = state.nodes.get(id);
-  if (node === undefined) throw new Error(`no node ${id}`);
-  const report = observations.reports.get(id);
-  const status = observations.members.get(id)?.status;
-  const tasks = [...state.tasks.values()].filter((task) => task.nodeId === id && isWanted(task));
-  let cpuMillis = 0;
-  let memoryBytes = 0;
-  for (const task of tasks) {
-    const reservations = templateOf(state, task)?.reservations;
-    cpuMillis += reservations?.cpuMillis ?? 0;
-    memoryBytes += reservations?.memoryBytes ?? 0;
-  }
-  return {
-    id,
-    name: node.name,
-    status: status === undefined ? "unknown" : status === "alive" ? "ready" : status,
-    eligibility: node.eligibility,
-    role: roleOf(log, id),
-    isSelf: id === self,
-    tasks: tasks.length,
-    cpu: { capacityMillis: report?.capacity.cpuMillis ?? 0, reservedMillis: cpuMillis },
-    memory: { capacityBytes: report?.capacity.memoryBytes ?? 0, reservedBytes: memoryBytes },
-    address: node.address,
-    labels: { ...node.labels },
-    version: report?.skeinVersion ?? "",
-    runtime: report === undefined ? "" : `${report.runtime} ${report.runtimeVersion}`.trim(),
-    platform: report === undefined ? "" : `${report.platform.os}/${report.platform.arch}`,
-    admittedAt: timeText(node.admittedAtMs),
-  };
-}
-
-function roleOf({ leader, voters, learners }: LogStatus, id: NodeId): NodeView["role"] {
-  if (leader === id) return "leader";
-  if (voters.includes(id)) return "voter";
-  return learners.includes(id) ? "learner" : "follower";
+    .flatMap(({ id, name }) => {
+      const usage = observations.reports.get(id)?.usage;
+      if (usage === undefined || usage.diskCapacityBytes === 0) return [];
+      const share = usage.diskBytes / usage.diskCapacityBytes;
+      if (share < fullDiskShare) return [];
+      return [
+        `The disk of ${name} is ${Math.floor(share * 100)} % full. Free space there: a daemon whose log cannot be written ends.`,
+      ];
+    });
 }
 
 export function serviceViews(facts: Facts, namespace?: string): ServiceView[] {
@@ -259,7 +262,7 @@ function phaseText(
 }
 
 /** Whether it should be running now; a job's task that has ended should not. */
-function isWanted({ desired, result }: Task): boolean {
+export function isWanted({ desired, result }: Task): boolean {
   return desired === "running" && result === undefined;
 }
 

@@ -30,8 +30,28 @@ export const statusViewSchema = z.object({
   commitIndex: z.number(),
   appliedIndex: z.number(),
   quorum: quorumViewSchema,
-  nodes: z.object({ total: z.number(), alive: z.number() }),
+  nodes: z.object({
+    total: z.number(),
+    alive: z.number(),
+    suspect: z.number().default(0),
+    failed: z.number().default(0),
+    left: z.number().default(0),
+    draining: z.array(z.string()).default([]),
+  }),
   services: z.number(),
+  /** Services that do not run as they should, with the reasons. */
+  unsettled: z
+    .array(
+      z.object({
+        service: z.string(),
+        running: z.number(),
+        desired: z.number(),
+        reasons: z.array(z.string()),
+      }),
+    )
+    .default([]),
+  /** When this node's certificate ends; it is renewed long before. */
+  certificateExpiresAt: time.nullable().default(null),
   tasks: z.object({ desired: z.number(), running: z.number() }),
 });
 
@@ -62,26 +82,6 @@ export const recoveryViewSchema = z.object({
   ),
   /** Why the node that answered cannot recover the cluster; null when it can. */
   refusal: z.string().nullable(),
-});
-
-export const nodeViewSchema = z.object({
-  id: z.string(),
-  name: z.string(),
-  status: z.enum(["ready", "suspect", "failed", "left", "unknown"]),
-  eligibility: z.enum(["active", "drain"]),
-  /** `learner`: about to become a voter. `follower`: gets the log from others, does not vote. */
-  role: z.enum(["leader", "voter", "learner", "follower"]),
-  /** Whether it is the node that answered. */
-  isSelf: z.boolean(),
-  tasks: z.number(),
-  cpu: z.object({ capacityMillis: z.number(), reservedMillis: z.number() }),
-  memory: z.object({ capacityBytes: z.number(), reservedBytes: z.number() }),
-  address: z.string(),
-  labels: z.record(z.string(), z.string()),
-  version: z.string(),
-  runtime: z.string(),
-  platform: z.string(),
-  admittedAt: time,
 });
 
 export const runViewSchema = z.object({
@@ -220,7 +220,6 @@ export const logEntrySchema = z.object({
 export type Backup = z.infer<typeof backupSchema>;
 export type RecoveryView = z.infer<typeof recoveryViewSchema>;
 export type StatusView = z.infer<typeof statusViewSchema>;
-export type NodeView = z.infer<typeof nodeViewSchema>;
 export type ServiceView = z.infer<typeof serviceViewSchema>;
 export type RunView = z.infer<typeof runViewSchema>;
 export type JobView = z.infer<typeof jobViewSchema>;

@@ -4,8 +4,10 @@ import { codeOf, messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
 import { backup, restore } from "./commands/backup.ts";
 import { down, remove, removeNodes, scale } from "./commands/change.ts";
+import { doctor } from "./commands/doctor.ts";
 import { listJobs, listRuns, suspendSchedule, triggerJob } from "./commands/jobs.ts";
 import { config, exportManifest, lint } from "./commands/manifest.ts";
+import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
 import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
@@ -54,6 +56,11 @@ function addSeeing(program: Command): void {
       .option("--force", "also one that is gone, or still has tasks: they start elsewhere"),
     (session, [names], options) => removeNodes(session, Array.isArray(names) ? names : [], options),
   );
+  addNodeCommands(node);
+  client(
+    program.command("doctor").description("test the machines and the links between them"),
+    (session) => doctor(session),
+  );
   client(program.command("ls").description("list services"), (session) => listServices(session));
   client(
     program.command("ps").description("list tasks").argument("[SERVICE]"),
@@ -67,6 +74,35 @@ function addSeeing(program: Command): void {
       .option("-f, --follow", "go on as more is printed")
       .option("--tail <N>", "only the last N lines of each task"),
     (session, [service], options) => logs(session, String(service), options),
+  );
+}
+
+function addNodeCommands(node: Command): void {
+  client(
+    node.command("inspect").description("show all that is known of a machine").argument("<NODE>"),
+    (session, [name]) => inspectNode(session, String(name)),
+  );
+  client(
+    node
+      .command("label")
+      .description("give a machine labels for placement, or take them away")
+      .argument("<NODE>")
+      .argument("<NAME=VALUE|NAME-...>"),
+    (session, [name, changes]) =>
+      labelNode(session, String(name), Array.isArray(changes) ? changes : []),
+  );
+  client(
+    node
+      .command("drain")
+      .description("move everything off a machine and give it no work")
+      .argument("<NODE>")
+      .option("--wait <DURATION>", "give up waiting after this long; the drain goes on")
+      .option("-d, --detach", "return when it is agreed"),
+    (session, [name], options) => drainNode(session, String(name), options),
+  );
+  client(
+    node.command("resume").description("give a drained machine work again").argument("<NODE>"),
+    (session, [name]) => resumeNode(session, String(name)),
   );
 }
 

@@ -3,6 +3,8 @@ import { type Applied, accepted, type CommandOf, rejected, withEntry } from "./a
 import {
   type ClusterNode,
   type ClusterState,
+  effectiveLabels,
+  maxNodeLabels,
   maxRemovedNodes,
   maxTokens,
   type Token,
@@ -35,10 +37,7 @@ export function admitNode(state: ClusterState, command: CommandOf<"admit_node">)
     );
   }
   const known = state.nodes.get(node.id);
-  const merged: ClusterNode =
-    known === undefined
-      ? node
-      : { ...node, eligibility: known.eligibility, admittedAtMs: known.admittedAtMs };
+  const merged: ClusterNode = known === undefined ? node : returned(node, known);
   const nodes = withEntry(state.nodes, node.id, merged);
   if (tokenId === undefined) {
     return known === undefined
@@ -60,6 +59,19 @@ export function admitNode(state: ClusterState, command: CommandOf<"admit_node">)
   const removedNodes = new Set(state.removedNodes);
   removedNodes.delete(node.id);
   return accepted({ ...state, nodes, tokens, removedNodes });
+}
+
+/** What was agreed about a node stays; what its daemon says of itself is taken over. */
+function returned(node: ClusterNode, known: ClusterNode): ClusterNode {
+  const { eligibility, admittedAtMs } = known;
+  const merged = { ...node, eligibility, admittedAtMs };
+  if (known.assignedLabels === undefined) return merged;
+  // What was taken away and is not there any more need not be remembered.
+  const kept = Object.entries(known.assignedLabels).filter(
+    ([name, value]) => value !== null || Object.hasOwn(node.labels, name),
+  );
+  const assignedLabels = Object.fromEntries(kept);
+  return { ...merged, assignedLabels, labels: effectiveLabels(node.labels, assignedLabels) };
 }
 
 function used(token: Token): Token {
@@ -90,6 +102,23 @@ export function setEligibility(
   const node = state.nodes.get(command.nodeId);
   if (node === undefined) return rejected(state, "not_found", `No node ${command.nodeId}.`);
   const changed = { ...node, eligibility: command.eligibility };
+  return accepted({ ...state, nodes: withEntry(state.nodes, node.id, changed) });
+}
+
+export function labelNode(state: ClusterState, command: CommandOf<"label_node">): Applied {
+  const node = state.nodes.get(command.nodeId);
+  if (node === undefined) return rejected(state, "not_found", `No node ${command.nodeId}.`);
+  const assignedLabels = { ...node.assignedLabels, ...command.labels };
+  const count = Object.keys(assignedLabels).length;
+  if (count > maxNodeLabels) {
+    return rejected(
+      state,
+      "invalid",
+      `Node ${node.name} would have ${count} labels by command; ${maxNodeLabels} are allowed.`,
+    );
+  }
+  const labels = effectiveLabels(node.labels, assignedLabels);
+  const changed: ClusterNode = { ...node, assignedLabels, labels };
   return accepted({ ...state, nodes: withEntry(state.nodes, node.id, changed) });
 }
 

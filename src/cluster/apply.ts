@@ -4,6 +4,7 @@ import { suspendSchedule, triggerJob } from "./apply-jobs.ts";
 import {
   admitNode,
   bootstrap,
+  labelNode,
   putToken,
   recover,
   removeNode,
@@ -31,6 +32,8 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
       return admitNode(state, command);
     case "set_eligibility":
       return setEligibility(state, command);
+    case "label_node":
+      return labelNode(state, command);
     case "remove_node":
       return removeNode(state, command);
     case "recover":

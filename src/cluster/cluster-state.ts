@@ -11,7 +11,10 @@ export type ClusterNode = {
   readonly name: string;
   /** Where other nodes and clients reach its one port: `host:port`. */
   readonly address: string;
+  /** What placement reads: the labels that its daemon was started with, changed by those assigned. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Given by command, and kept when the daemon starts anew; null takes a label of the daemon away. */
+  readonly assignedLabels?: Readonly<Record<string, string | null>>;
   readonly eligibility: "active" | "drain";
   readonly admittedAtMs: number;
 };
@@ -87,6 +90,21 @@ export const maxRemovedNodes = 1_000;
 export const maxTokens = 1_000;
 /** How long a token that has expired is kept, so that its holder is told so. */
 export const tokenMemoryMs = 7 * 86_400_000;
+/** A node with more labels than this is a mistake. */
+export const maxNodeLabels = 128;
+
+/** A node's labels: its daemon's own ones, changed by those that were assigned to it. */
+export function effectiveLabels(
+  own: Readonly<Record<string, string>>,
+  assigned: ClusterNode["assignedLabels"] = {},
+): Readonly<Record<string, string>> {
+  const labels: Record<string, string> = { ...own };
+  for (const [name, value] of Object.entries(assigned)) {
+    if (value === null) delete labels[name];
+    else labels[name] = value;
+  }
+  return labels;
+}
 
 export function keyOf(spec: ServiceSpec): ServiceKey {
   return serviceKey(spec.namespace, spec.name);

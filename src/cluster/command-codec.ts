@@ -16,11 +16,15 @@ const serviceKeySchema = z
   .regex(/^[^/]+\/[^/]+$/)
   .transform((text) => text as ServiceKey);
 
+const labelName = z.string().min(1).max(128);
+const labelValue = z.string().max(256);
+
 const nodeSchema = z.object({
   id: nodeIdSchema,
   name: z.string().min(1).max(253),
   address: z.string().max(300),
   labels: z.record(z.string(), z.string()),
+  assignedLabels: z.record(labelName, labelValue.nullable()).optional(),
   eligibility: z.enum(["active", "drain"]),
   admittedAtMs: z.number(),
 });
@@ -103,6 +107,11 @@ const commandSchema = z.discriminatedUnion("kind", [
     kind: z.literal("remove_node"),
     nodeId: nodeIdSchema,
     onlyIfUnused: z.boolean().optional(),
+  }),
+  z.object({
+    kind: z.literal("label_node"),
+    nodeId: nodeIdSchema,
+    labels: z.record(labelName, labelValue.nullable()),
   }),
   z.object({ kind: z.literal("recover"), lost: z.array(nodeIdSchema).max(10_000) }),
   z.object({ kind: z.literal("put_token"), token: tokenSchema }),

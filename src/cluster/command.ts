@@ -35,6 +35,12 @@ export type Command =
       /** Rejected while a task should run there. Absent: its tasks end with its membership. */
       readonly onlyIfUnused?: boolean;
     }
+  /** Changes the labels that were assigned to a node; null takes one away. */
+  | {
+      readonly kind: "label_node";
+      readonly nodeId: NodeId;
+      readonly labels: Readonly<Record<string, string | null>>;
+    }
   /** The quorum was lost for good: these nodes are no members any more, whatever they know. */
   | { readonly kind: "recover"; readonly lost: readonly NodeId[] }
   | { readonly kind: "put_token"; readonly token: Token }

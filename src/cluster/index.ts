@@ -6,6 +6,7 @@ export {
   type ClusterState,
   compareText,
   defaultMaxVoters,
+  effectiveLabels,
   emptyClusterState,
   keyOf,
   type RolloutState,
@@ -20,6 +21,7 @@ export type { Command, Outcome, RejectionCode } from "./command.ts";
 export { encodeCommand } from "./command-codec.ts";
 export type { JobRun, JobRunState, RunChange, TaskResult } from "./job-run.ts";
 export {
+  type MachineUsage,
   type Member,
   type MemberStatus,
   maxPendingReasons,

@@ -6,22 +6,36 @@ import type { TaskStatus } from "./task.ts";
 export type NodeReport = {
   readonly nodeId: NodeId;
   readonly skeinVersion: string;
-  readonly runtime: "docker" | "process" | "memory";
+  /** `docker`, `process` or `memory`, or what a newer daemon has. */
+  readonly runtime: string;
   readonly runtimeVersion: string;
   readonly platform: { readonly os: string; readonly arch: string };
   /** What the machine has. */
   readonly capacity: { readonly cpuMillis: number; readonly memoryBytes: number };
+  /** What of it is in use, by whomever; absent until measured, or where an older daemon reports. */
+  readonly usage?: MachineUsage;
   readonly httpPort: number;
   /** State index whose routes this node's proxy has confirmed. */
   readonly routesIndex: number;
   readonly appliedIndex: number;
   /** How far this node has applied the log; absent where an older daemon reports. */
   readonly logIndex?: number;
+  /** From whom this node gets the log while it does not vote. */
+  readonly feeder?: NodeId;
   /** Of the agreed state as this node holds it; absent before the first. */
   readonly digest?: StateDigest;
   readonly tasks: readonly TaskStatus[];
   /** Of the leader: why services are not as they should be, in sentences. The first ones only. */
   readonly pending?: readonly PendingService[];
+};
+
+/** Of the whole machine, as it was about when it was reported. */
+export type MachineUsage = {
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+  /** The file system that holds the daemon's data. */
+  readonly diskBytes: number;
+  readonly diskCapacityBytes: number;
 };
 
 export type PendingService = {

@@ -30,18 +30,32 @@ const statusSchema = z.object({
   sinceMs: z.number(),
 });
 
-/** Fields of a newer version are dropped, not refused: nodes are upgraded one by one. */
+const amount = z.number().nonnegative();
+
+/**
+ * Fields of a newer version are not refused: nodes are upgraded one by one. They are of no use
+ * here; the record that they came in is handed on as it is.
+ */
 const reportSchema = z.object({
   nodeId: z.string().max(128).transform(nodeId),
   skeinVersion: z.string().max(64),
-  runtime: z.enum(["docker", "process", "memory"]),
+  runtime: z.string().max(32),
   runtimeVersion: z.string().max(64),
   platform: z.object({ os: z.string().max(32), arch: z.string().max(32) }),
   capacity: z.object({ cpuMillis: z.number(), memoryBytes: z.number() }),
+  usage: z
+    .object({
+      cpuMillis: amount,
+      memoryBytes: amount,
+      diskBytes: amount,
+      diskCapacityBytes: amount,
+    })
+    .optional(),
   httpPort: port,
   routesIndex: z.number(),
   appliedIndex: z.number(),
   logIndex: z.int().nonnegative().optional(),
+  feeder: z.string().max(128).transform(nodeId).optional(),
   digest: z.object({ index: z.int().nonnegative(), value: z.int().nonnegative() }).optional(),
   tasks: z.array(statusSchema).max(maxTasksPerNode),
   pending: z

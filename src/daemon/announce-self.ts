@@ -1,6 +1,6 @@
 import type { ApiBackend } from "../api/index.ts";
 import type { ClusterNode, ClusterState, Command, Outcome } from "../cluster/index.ts";
-import { defaultMaxVoters, sameValue } from "../cluster/index.ts";
+import { defaultMaxVoters, effectiveLabels, sameValue } from "../cluster/index.ts";
 import {
   type Clock,
   type Logger,
@@ -60,7 +60,8 @@ export async function announceSelf(options: AnnounceOptions): Promise<void> {
   }
   const before = known.nodes.get(self);
   const now = nodeOf(options, before);
-  if (entered.kind === "resumed" && !sameValue(before, now)) {
+  const shown = { ...now, labels: effectiveLabels(now.labels, now.assignedLabels) };
+  if (entered.kind === "resumed" && !sameValue(before, shown)) {
     logger.info({ address: now.address, name: now.name }, "this node has changed, telling all");
     await untilDone(options, () => ({ kind: "admit_node", node: now, nowMs: clock.now() }));
   }
@@ -70,11 +71,13 @@ function nodeOf(
   { settings, entered, self, clock }: AnnounceOptions,
   before: ClusterNode | undefined,
 ): ClusterNode {
+  const assignedLabels = before?.assignedLabels;
   return {
     id: self,
     name: settings.name,
     address: entered.address,
     labels: settings.labels,
+    ...(assignedLabels === undefined ? {} : { assignedLabels }),
     eligibility: before?.eligibility ?? "active",
     admittedAtMs: before?.admittedAtMs ?? clock.now(),
   };

@@ -41,6 +41,8 @@ type BackendOptions = {
   ) => Promise<Outcome>;
   readonly catchUp: ApiBackend["catchUp"];
   readonly recovery: ApiBackend["recovery"];
+  readonly doctor: ApiBackend["doctor"];
+  readonly certificateExpiresAtMs: () => number;
   readonly clock: Clock;
 };
 
@@ -56,6 +58,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     pending: pendingOf(options),
     warnings: options.warnings(),
     nowMs: clock.now(),
+    certificateExpiresAtMs: options.certificateExpiresAtMs(),
   });
   return {
     facts,
@@ -64,6 +67,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     submit,
     catchUp: options.catchUp,
     recovery: options.recovery,
+    doctor: options.doctor,
     now: () => clock.now(),
     logs: (service, wanted) => taskLogs.ofService(service, wanted),
     createToken: async ({ role, ttlMs, uses }, { signal }) => {

@@ -26,7 +26,12 @@ type ReportOptions = {
   readonly state: ReadableCell<ClusterState>;
   readonly statuses: ReadableCell<readonly TaskStatus[]>;
   readonly routesIndex: ReadableCell<number>;
-  readonly log: ReadableCell<{ readonly appliedIndex: number }>;
+  readonly log: ReadableCell<{
+    readonly appliedIndex: number;
+    readonly feeder?: NodeId | undefined;
+  }>;
+  /** Travels with the next report that is due anyway. */
+  readonly usage: ReadableCell<NodeReport["usage"]>;
   readonly digest: () => NodeReport["digest"];
   /** Empty on others than the leader. */
   readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
@@ -38,17 +43,22 @@ type ReportOptions = {
  * this proxy's confirmation of new routes; else now and then.
  */
 export function startReportLoop(options: ReportOptions): Disposable {
-  const { self, fixed, state, statuses, routesIndex, log, digest, pending, publish } = options;
+  const { self, fixed, state, statuses, routesIndex, log, usage, digest, pending, publish } =
+    options;
   let last: NodeReport | undefined;
 
   function current(): NodeReport {
     const digested = digest();
+    const used = usage.get();
+    const { appliedIndex, feeder } = log.get();
     return {
       nodeId: self,
       ...fixed,
       routesIndex: routesIndex.get(),
       appliedIndex: state.get().index,
-      logIndex: log.get().appliedIndex,
+      logIndex: appliedIndex,
+      ...(feeder === undefined ? {} : { feeder }),
+      ...(used === undefined ? {} : { usage: used }),
       ...(digested === undefined ? {} : { digest: digested }),
       tasks: statuses.get(),
       pending: shortened(pending.get()),

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { startAgent } from "../agent/index.ts";
@@ -33,11 +34,13 @@ import { startCertificateLoop } from "./certificate-loop.ts";
 import { startClusterKeyLoop } from "./cluster-key-loop.ts";
 import { watchDigests } from "./digest-watch.ts";
 import { diskWarnings } from "./disk-warning.ts";
+import { Doctor } from "./doctor.ts";
 import { startDrainWatch } from "./drain-watch.ts";
 import { addressBook, type Entered, enterCluster } from "./enter-cluster.ts";
 import { watchFactsKnown } from "./facts-known.ts";
 import { fileIncarnation } from "./incarnation.ts";
 import { noteLogHeld, refuseLostLog } from "./log-presence.ts";
+import { machineMeter, watchUsage } from "./machine-usage.ts";
 import { observe } from "./observe.ts";
 import { type Paths, pathsOf } from "./paths.ts";
 import { Recovery } from "./recovery.ts";
@@ -173,6 +176,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     scheduler.explanations.subscribe(() => pending.set(sentencesOf(scheduler.explanations.get()))),
   );
   const info = await runtime.info({ signal: options.signal });
+  const measuring = new AbortController();
+  starting.defer(() => measuring.abort());
   starting.use(
     startReportLoop({
       self: base.self,
@@ -188,11 +193,27 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       statuses: agent.statuses,
       routesIndex: routes.routesIndex,
       log: raft.status,
+      usage: watchUsage({
+        meter: machineMeter(base.paths.data),
+        capacity: info,
+        clock,
+        logger: base.logger,
+        signal: measuring.signal,
+      }),
       digest: () => base.store.digest,
       pending,
       publish: (body) => gossip.publish(body),
     }),
   );
+  const doctor = new Doctor({
+    self: base.self,
+    version: options.version,
+    network,
+    runtime,
+    state: base.store.state,
+    dataDirectory: base.paths.data,
+    clock,
+  });
   const backend = makeBackend({
     self: base.self,
     version: options.version,
@@ -226,6 +247,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       await raft.barrier(wanted);
     },
     recovery: new Recovery({ self: base.self, raft, state: base.store.state, clock }),
+    doctor: (wanted) => doctor.view(wanted),
+    certificateExpiresAtMs: () => certificateEndMs(base.credentials.tlsCertificatePem),
     clock,
   });
   await startApi(base, { handlers: makeHandlers(backend), starting });
@@ -253,6 +276,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+function certificateEndMs(pem: string): number {
+  return Date.parse(new X509Certificate(pem).validTo);
 }
 
 type Submit = (command: Command, options: { readonly signal: AbortSignal }) => Promise<Outcome>;

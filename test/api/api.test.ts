@@ -68,6 +68,7 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
       view: () => Promise.reject(new Error("unexpected")),
       recover: () => Promise.reject(new Error("unexpected")),
     },
+    doctor: () => Promise.reject(new Error("unexpected")),
     createToken: () => Promise.reject(new Error("unexpected")),
     async *logs() {
       yield {
@@ -225,4 +226,50 @@ t.test("log lines come one document a line", async (t) => {
   const params = { namespace: "shop", name: "web" };
   for await (const entry of client.stream("logs", { params, signal })) texts.push(entry.text);
   t.strictSame(texts, ["hi"]);
+});
+
+t.test("a node is labelled, drained and given work again, by name or by id", async (t) => {
+  const { client, state } = await startApi(t);
+  const params = { node: "n2" };
+  const labels = { disk: "ssd" };
+  t.match(await client.call("labelNode", { params, body: { labels }, signal }), { labels });
+  const drain = { eligibility: "drain" } as const;
+  t.match(await client.call("setEligibility", { params, body: drain, signal }), drain);
+  const { index } = state.get();
+  await client.call("setEligibility", { params, body: drain, signal });
+  t.equal(state.get().index, index, "nothing is agreed twice");
+  t.match(await client.call("status", { signal }), { nodes: { draining: ["n2"] } });
+  const active = { eligibility: "active" } as const;
+  await client.call("setEligibility", { params, body: active, signal });
+  t.match(await client.call("getNode", { params, signal }), {
+    name: "n2",
+    eligibility: "active",
+    labels,
+    status: "unknown",
+    disk: null,
+    lastSeenAt: null,
+  });
+});
+
+t.test("a node that is not there, a label that is none", async (t) => {
+  const { client } = await startApi(t);
+  await t.rejects(client.call("getNode", { params: { node: "n9" }, signal }), {
+    code: "not_found",
+    message: /skein node ls/,
+  });
+  for (const labels of [{ "no space": "x" }, { "": "x" }, { long: "x".repeat(256) }]) {
+    const request = { params: { node: "n1" }, body: { labels }, signal };
+    await t.rejects(client.call("labelNode", request), { code: "invalid" }, JSON.stringify(labels));
+  }
+});
+
+t.test("status says which services are short of tasks", async (t) => {
+  const { client } = await startApi(t);
+  await client.call("applyServices", {
+    body: { services: [serviceSpec()], dryRun: false },
+    signal,
+  });
+  t.match((await client.call("status", { signal })).unsettled, [
+    { service: "shop/web", running: 0, desired: 3, reasons: [] },
+  ]);
 });

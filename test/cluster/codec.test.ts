@@ -1,6 +1,12 @@
 import t from "tap";
 import { decodeCommand, encodeCommand } from "../../src/cluster/command-codec.ts";
-import { ClusterStore, type Command, decodeReport, encodeReport } from "../../src/cluster/index.ts";
+import {
+  ClusterStore,
+  type Command,
+  decodeReport,
+  encodeReport,
+  type NodeReport,
+} from "../../src/cluster/index.ts";
 import { nodeId, seededRandom, serviceKey, taskId } from "../../src/kernel/index.ts";
 import { clusterNode, serviceSpec, task } from "../builders.ts";
 
@@ -58,6 +64,8 @@ const commands: readonly Command[] = [
     isSuspended: true,
     nowMs: 90_000,
   },
+  { kind: "set_eligibility", nodeId: nodeId("n1"), eligibility: "drain" },
+  { kind: "label_node", nodeId: nodeId("n1"), labels: { disk: "ssd", zone: null } },
 ];
 
 t.test("a command reads back as it was written", async (t) => {
@@ -93,19 +101,34 @@ t.test("a snapshot restores the same state", async (t) => {
   t.equal(other.state.get().maxVoters, 7);
 });
 
+const report: NodeReport = {
+  nodeId: nodeId("n1"),
+  skeinVersion: "0.1.0",
+  runtime: "memory",
+  runtimeVersion: "",
+  platform: { os: "linux", arch: "amd64" },
+  capacity: { cpuMillis: 1, memoryBytes: 1 },
+  usage: { cpuMillis: 1, memoryBytes: 1, diskBytes: 1, diskCapacityBytes: 2 },
+  httpPort: 80,
+  routesIndex: 0,
+  appliedIndex: 0,
+  feeder: nodeId("n2"),
+  tasks: [],
+};
+
 t.test("a report counts only when it is of its owner", async (t) => {
-  const bytes = encodeReport({
-    nodeId: nodeId("n1"),
-    skeinVersion: "0.1.0",
-    runtime: "memory",
-    runtimeVersion: "",
-    platform: { os: "linux", arch: "amd64" },
-    capacity: { cpuMillis: 1, memoryBytes: 1 },
-    httpPort: 80,
-    routesIndex: 0,
-    appliedIndex: 0,
-    tasks: [],
-  });
-  t.equal(decodeReport(bytes, "n1")?.nodeId, "n1");
+  const bytes = encodeReport(report);
+  t.strictSame(decodeReport(bytes, "n1"), report);
   t.equal(decodeReport(bytes, "n2"), undefined);
+});
+
+t.test("a newer daemon's report is read as far as it is understood", async (t) => {
+  const newer = {
+    ...report,
+    runtime: "firecracker",
+    usage: { ...report.usage, gpuMillis: 5 },
+    gpus: [{ name: "a" }],
+  };
+  const read = decodeReport(encodeReport(newer as NodeReport), "n1");
+  t.strictSame(read, { ...report, runtime: "firecracker" });
 });

@@ -4,26 +4,78 @@ import { age, bytes, cores, table } from "../table.ts";
 
 /** `skein status` */
 export async function status(session: Session): Promise<void> {
-  show(session, await session.client.call("status", { signal: session.signal }), statusText);
+  const view = await session.client.call("status", { signal: session.signal });
+  show(session, view, (shown) => statusText(shown, session.now()));
 }
 
-function statusText(view: StatusView): string {
-  const { quorum } = view;
-  const voters = `${quorum.votersAlive} of ${quorum.voters} voters`;
-  const state = quorum.hasQuorum ? `healthy: ${voters}` : `degraded: ${voters}`;
+/** An end of the certificate that is nearer than this is told of. */
+const certificateWarningMs = 3 * 86_400_000;
+
+function statusText(view: StatusView, nowMs: number): string {
   const rows: readonly (readonly [string, string])[] = [
     ["cluster", view.clusterId],
     ["node", `${view.node.name} (skein ${view.version})`],
-    ["state", state],
+    ["state", healthText(view)],
     ["leader", view.leader ?? "none"],
     ...(view.feeder === null ? [] : [["follows", view.feeder] as const]),
-    ["nodes", `${view.nodes.alive} of ${view.nodes.total} alive`],
-    ["services", String(view.services)],
+    ["nodes", nodesText(view)],
+    ["services", servicesText(view)],
+    ...view.unsettled.flatMap(unsettledRows),
     ["tasks", `${view.tasks.running} of ${view.tasks.desired} running`],
+    ...certificateRows(view, nowMs),
     ...view.warnings.map((warning) => ["warning", warning] as const),
     ["log", `term ${view.term}, committed ${view.commitIndex}, applied ${view.appliedIndex}`],
   ];
-  return rows.map(([name, value]) => `${name.padEnd(10)}${value}\n`).join("");
+  return rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join("");
+}
+
+function healthText({ quorum }: StatusView): string {
+  const voters = `${quorum.votersAlive} of ${quorum.voters} voters`;
+  if (!quorum.hasQuorum) {
+    return `degraded: ${voters}, no quorum; containers run and traffic flows, changes have to wait`;
+  }
+  return quorum.votersAlive < quorum.voters ? `degraded: ${voters}` : `healthy: ${voters}`;
+}
+
+function nodesText({ nodes }: StatusView): string {
+  const { total, alive, suspect, failed, left, draining } = nodes;
+  const others = [
+    [suspect, "suspect"],
+    [failed, "failed"],
+    [left, "left"],
+  ] as const;
+  const parts = others.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  if (draining.length > 0) parts.push(`drained: ${draining.join(" ")}`);
+  return [`${alive} of ${total} alive`, ...parts].join(", ");
+}
+
+function servicesText({ services, unsettled }: StatusView): string {
+  return unsettled.length === 0
+    ? String(services)
+    : `${services}, ${unsettled.length} not as ${unsettled.length === 1 ? "it" : "they"} should be`;
+}
+
+function unsettledRows({
+  service,
+  running,
+  desired,
+  reasons,
+}: StatusView["unsettled"][number]): readonly (readonly [string, string])[] {
+  return [
+    ["", `${service} ${running}/${desired}`],
+    ...reasons.map((reason) => ["", `  ${reason}`] as const),
+  ];
+}
+
+function certificateRows(
+  { certificateExpiresAt, node }: StatusView,
+  nowMs: number,
+): readonly (readonly [string, string])[] {
+  if (certificateExpiresAt === null) return [];
+  const leftMs = Date.parse(certificateExpiresAt) - nowMs;
+  const text = leftMs <= 0 ? "has ended" : `ends in ${Math.floor(leftMs / 86_400_000)} days`;
+  if (leftMs > certificateWarningMs) return [["certificate", text]];
+  return [["warning", `The certificate of ${node.name} ${text}; restart its daemon to renew it.`]];
 }
 
 /** `skein node ls` */
@@ -42,12 +94,23 @@ function nodeTable(nodes: readonly NodeView[], nowMs: number): string {
       node.eligibility === "drain" ? `${node.status},drain` : node.status,
       node.role,
       String(node.tasks),
-      `${cores(node.cpu.capacityMillis)} (req ${cores(node.cpu.reservedMillis)})`,
-      `${bytes(node.memory.capacityBytes)} (req ${bytes(node.memory.reservedBytes)})`,
+      cpuText(node),
+      memoryText(node),
       node.address,
       age(node.admittedAt, nowMs),
     ]),
   );
+}
+
+/** Used of all, and what tasks have reserved. */
+function cpuText({ cpu }: NodeView): string {
+  const used = cpu.usedMillis === null ? "" : `${cores(cpu.usedMillis)}/`;
+  return `${used}${cores(cpu.capacityMillis)} (req ${cores(cpu.reservedMillis)})`;
+}
+
+function memoryText({ memory }: NodeView): string {
+  const used = memory.usedBytes === null ? "" : `${bytes(memory.usedBytes)}/`;
+  return `${used}${bytes(memory.capacityBytes)} (req ${bytes(memory.reservedBytes)})`;
 }
 
 /** `skein ls` */
