@@ -94,6 +94,7 @@ export function nodeDetail(facts: Facts, id: NodeId, nowMs: number): NodeDetail 
     ...view,
     lastSeenAt: lastSeenMs === undefined ? null : timeText(lastSeenMs),
     feeder: feeder === undefined ? null : nodeName(state, feeder),
+    isDialOutOnly: report?.isDialOutOnly ?? false,
     logIndex: report?.logIndex ?? null,
     digest:
       report?.digest === undefined

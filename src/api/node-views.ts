@@ -53,6 +53,8 @@ export const nodeDetailSchema = nodeViewSchema.extend({
   lastSeenAt: time.nullable(),
   /** From whom it gets the log; null for voters. */
   feeder: z.string().nullable(),
+  /** Nobody can open a connection to it: it is reached over those that it opened itself. */
+  isDialOutOnly: z.boolean().default(false),
   /** How far it has applied the log, by its last report. */
   logIndex: z.number().nullable(),
   /** Of the agreed state as it holds it. */

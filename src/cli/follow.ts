@@ -1,6 +1,7 @@
 import type { JobView, RunView, ServiceView } from "../api/index.ts";
 import { CliError } from "./cli-error.ts";
 import type { Session } from "./session.ts";
+import { StallWatch } from "./stalled.ts";
 
 /** After this long without any progress, a service that cannot be placed counts as stuck. */
 const pendingPatienceMs = 10_000;
@@ -10,7 +11,8 @@ const settledForMs = 1_000;
 
 /**
  * Follows services until each is as it should be, with a line for every step.
- * @throws CliError `failed` for a roll-out that stopped, `not_placeable` for one that waits.
+ * @throws CliError `failed` for a roll-out that stopped, or whose tasks do not stay up,
+ *   `not_placeable` for one that waits for room, `timed_out` for one that comes no further.
  */
 export async function followRollout(
   session: Session,
@@ -28,6 +30,7 @@ export async function followRollout(
   const shown = new Map<string, string>();
   let progressedAt = startedAt;
   let settledAt: number | undefined;
+  const stall = new StallWatch(session, namespace);
   const done = new AbortController();
   const signal = AbortSignal.any([session.signal, done.signal]);
   const stream = session.client.stream("watchServices", { signal, query: { namespace } });
@@ -58,6 +61,7 @@ export async function followRollout(
     if (stuck.length > 0 && session.now() - progressedAt > pendingPatienceMs) {
       throw new CliError("not_placeable", pendingText(stuck));
     }
+    await stall.look(newest);
   }
   throw new CliError("interrupted", "The daemon ended the watch. See: skein ls");
 }

@@ -41,10 +41,14 @@ export async function warnWithoutQuorum(session: Session): Promise<void> {
 }
 
 /**
- * The service that a bare name means: in the asked namespace, else in the only one that has it.
+ * The service that a name means: `NAMESPACE/NAME`, or a bare name in the asked namespace, else
+ * in the only one that has it.
  */
-export async function findService(session: Session, name: string): Promise<ServiceView> {
-  const { client, namespace, signal } = session;
+export async function findService(session: Session, text: string): Promise<ServiceView> {
+  const { client, signal } = session;
+  const slash = text.indexOf("/");
+  const name = text.slice(slash + 1);
+  const namespace = slash < 0 ? session.namespace : text.slice(0, slash);
   const services = await client.call("listServices", { signal, query: { namespace } });
   const found = services.filter((service) => service.name === name);
   const [only, ...others] = found;

@@ -20,6 +20,8 @@ export type NodeReport = {
   readonly appliedIndex: number;
   /** How far this node has applied the log; absent where an older daemon reports. */
   readonly logIndex?: number;
+  /** Nobody can open a connection to it: it is reached over those that it opened itself. */
+  readonly isDialOutOnly?: boolean;
   /** From whom this node gets the log while it does not vote. */
   readonly feeder?: NodeId;
   /** Of the agreed state as this node holds it; absent before the first. */

@@ -12,6 +12,8 @@ export type Paths = {
   readonly apiSocket: string;
   /** The API for remote clients, behind the proxy's TLS; asks for a token. */
   readonly remoteApiSocket: string;
+  /** Where the proxy asks for the way to nodes that nobody can connect to. */
+  readonly detourSocket: string;
   readonly proxySocket: string;
   readonly proxyLog: string;
 };
@@ -35,6 +37,7 @@ export function pathsOf(dataDirectory: string): Paths {
     run,
     apiSocket: join(run, "skein.sock"),
     remoteApiSocket,
+    detourSocket: join(run, "detour.sock"),
     proxySocket: join(run, "proxy.sock"),
     proxyLog: join(dataDirectory, "proxy.log"),
   };

@@ -32,6 +32,7 @@ type ReportOptions = {
   }>;
   /** Travels with the next report that is due anyway. */
   readonly usage: ReadableCell<NodeReport["usage"]>;
+  readonly isDialOutOnly: ReadableCell<boolean>;
   readonly digest: () => NodeReport["digest"];
   /** Empty on others than the leader. */
   readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
@@ -43,8 +44,19 @@ type ReportOptions = {
  * this proxy's confirmation of new routes; else now and then.
  */
 export function startReportLoop(options: ReportOptions): Disposable {
-  const { self, fixed, state, statuses, routesIndex, log, usage, digest, pending, publish } =
-    options;
+  const {
+    self,
+    fixed,
+    state,
+    statuses,
+    routesIndex,
+    log,
+    usage,
+    digest,
+    pending,
+    isDialOutOnly,
+    publish,
+  } = options;
   let last: NodeReport | undefined;
 
   function current(): NodeReport {
@@ -57,6 +69,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       routesIndex: routesIndex.get(),
       appliedIndex: state.get().index,
       logIndex: appliedIndex,
+      ...(isDialOutOnly.get() ? { isDialOutOnly: true } : {}),
       ...(feeder === undefined ? {} : { feeder }),
       ...(used === undefined ? {} : { usage: used }),
       ...(digested === undefined ? {} : { digest: digested }),
@@ -76,6 +89,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       last === undefined ||
       !sameValue(report.tasks, last.tasks) ||
       !sameValue(report.pending, last.pending) ||
+      report.isDialOutOnly !== last.isDialOutOnly ||
       isAwaited(state.get(), last)
     ) {
       send(report);
@@ -83,7 +97,9 @@ export function startReportLoop(options: ReportOptions): Disposable {
   }
 
   look();
-  const stop = onChange([state, statuses, routesIndex, pending], look, { delayMs: coalesceMs });
+  const stop = onChange([state, statuses, routesIndex, pending, isDialOutOnly], look, {
+    delayMs: coalesceMs,
+  });
   const timer = setInterval(() => {
     const report = current();
     if (!sameValue(report, last)) send(report);

@@ -32,6 +32,7 @@ import { announceSelf } from "./announce-self.ts";
 import { makeBackend, sentencesOf } from "./backend.ts";
 import { startCertificateLoop } from "./certificate-loop.ts";
 import { startClusterKeyLoop } from "./cluster-key-loop.ts";
+import { startDetours } from "./detour.ts";
 import { watchDigests } from "./digest-watch.ts";
 import { diskWarnings } from "./disk-warning.ts";
 import { Doctor } from "./doctor.ts";
@@ -43,6 +44,7 @@ import { noteLogHeld, refuseLostLog } from "./log-presence.ts";
 import { machineMeter, watchUsage } from "./machine-usage.ts";
 import { observe } from "./observe.ts";
 import { type Paths, pathsOf } from "./paths.ts";
+import { watchReachability } from "./reachability.ts";
 import { Recovery } from "./recovery.ts";
 import {
   markRemoved,
@@ -102,6 +104,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   refuseLostLog(base.paths.data, storage);
   const network = starting.use(await startNetwork(base));
   const proxy = starting.use(await startProxy(base, network));
+  starting.use(
+    await startDetours({
+      network,
+      socketPath: base.paths.detourSocket,
+      edge: ownEdge(options.settings),
+      logger: base.logger.child({ part: "network" }),
+    }),
+  );
   const knownHead = new Cell(0);
   const raft = starting.use(await startLog(base, { storage, network, knownHead, starting }));
   starting.defer(noteLogHeld(base.paths.data, raft.status));
@@ -193,6 +203,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       statuses: agent.statuses,
       routesIndex: routes.routesIndex,
       log: raft.status,
+      isDialOutOnly: watchReachability({
+        self: base.self,
+        network,
+        state: base.store.state,
+        clock,
+        logger: base.logger,
+        signal: measuring.signal,
+      }),
       usage: watchUsage({
         meter: machineMeter(base.paths.data),
         capacity: info,
@@ -276,6 +294,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** Where this node's own one port is reached from here. */
+function ownEdge({ listen }: Settings): { readonly host: string; readonly port: number } {
+  const here = listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host === "::" ? "::1" : listen.host;
+  return { host: here, port: listen.port };
 }
 
 function certificateEndMs(pem: string): number {
@@ -459,6 +483,7 @@ function proxyConfiguration(
     },
     libp2p: { host: "127.0.0.1", port: network.listenPort },
     apiSocketPath: paths.remoteApiSocket,
+    detourSocketPath: paths.detourSocket,
   };
 }
 

@@ -125,6 +125,9 @@ function candidates(options: VoterLoopOptions): readonly VoterCandidate[] {
   const observations = options.observations.get();
   const progress = new Map((raft.progress() ?? []).map((each) => [each.node, each]));
   const lastIndex = progress.get(self)?.matchIndex ?? 0;
+  const isShut = (node: NodeId) => observations.reports.get(node)?.isDialOutOnly === true;
+  // Voters have to reach each other: one of them may be a node that only dials out, not two.
+  const hasWays = [...observations.reports.keys()].filter(isShut).length < 2;
   return [...options.state.get().nodes.values()].map((node) => {
     const own = progress.get(node.id);
     // An index of 0 says that the leader has not heard from it yet.
@@ -139,7 +142,7 @@ function candidates(options: VoterLoopOptions): readonly VoterCandidate[] {
       nodeId: node.id,
       isHealthy: node.id === self || isAlive,
       isReady: node.id === self || (isCaughtUp && own?.isActive === true && isAlive),
-      isEligible: node.eligibility !== "drain",
+      isEligible: node.eligibility !== "drain" && (hasWays || !isShut(node.id)),
       isFailed,
       isNear: lastIndex - saidIndex <= maxLagEntries,
       ...(zone === undefined ? {} : { zone }),

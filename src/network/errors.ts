@@ -6,6 +6,7 @@ import { CodedError } from "../kernel/index.ts";
  * - `refused`: the peer answered with a failure; `remoteCode` is its code.
  * - `too_large`: a body or frame is over its limit.
  * - `not_admitted`: the peer does not take us for a member.
+ * - `no_quorum`: who answers would let us in, but its cluster cannot decide now.
  * - `bad_token`: the join token is unreadable, wrong, expired or used up.
  */
 export type NetworkErrorCode =
@@ -14,6 +15,7 @@ export type NetworkErrorCode =
   | "refused"
   | "too_large"
   | "not_admitted"
+  | "no_quorum"
   | "bad_token";
 
 export class NetworkError extends CodedError<NetworkErrorCode> {

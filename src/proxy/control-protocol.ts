@@ -37,6 +37,8 @@ const configurationSchema = z.object({
   libp2p: z.object({ host: text, port }),
   /** The unix socket on which the daemon serves the API to remote clients. */
   apiSocketPath: text,
+  /** The unix socket on which the daemon carries connections to nodes that cannot be dialled. */
+  detourSocketPath: text.optional(),
 });
 
 /** What the proxy must know besides routes. */
@@ -47,7 +49,13 @@ const endpointSchema = z.object({
   target: port,
   via: z.discriminatedUnion("kind", [
     z.object({ kind: z.literal("local"), address: text, port }),
-    z.object({ kind: z.literal("node"), nodeId: node, host: text, port }),
+    z.object({
+      kind: z.literal("node"),
+      nodeId: node,
+      host: text,
+      port,
+      isDetour: z.boolean().optional(),
+    }),
   ]),
 });
 

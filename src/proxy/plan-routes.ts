@@ -88,8 +88,15 @@ function candidatesOf(
   if (member === "failed" || member === "left") return [];
   const address = splitAddress(state.nodes.get(task.nodeId)?.address ?? "");
   if (address === undefined) return [];
+  const isDetour = observations.reports.get(task.nodeId)?.isDialOutOnly === true;
+  const via = {
+    kind: "node",
+    nodeId: task.nodeId,
+    ...address,
+    ...(isDetour ? { isDetour } : {}),
+  } as const;
   return status.endpoints.map(({ target }) => ({
-    endpoint: { taskId: task.id, target, via: { kind: "node", nodeId: task.nodeId, ...address } },
+    endpoint: { taskId: task.id, target, via },
     isSuspect: member === "suspect",
   }));
 }

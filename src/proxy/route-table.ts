@@ -13,6 +13,8 @@ export type Endpoint = {
         readonly nodeId: NodeId;
         readonly host: string;
         readonly port: number;
+        /** It cannot be connected to: by way of the daemons. */
+        readonly isDetour?: boolean | undefined;
       };
 };
 

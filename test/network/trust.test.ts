@@ -196,7 +196,7 @@ t.test("who may not join is refused, and learns why", async (t) => {
       { code: "bad_token", message: /Wrong secret/ },
     ],
     ["an expired token", { tokenId: "e0" }, { code: "bad_token", message: /expired/ }],
-    ["no quorum", { tokenId: "f0" }, { code: "unreachable", message: /Nobody leads/ }],
+    ["no quorum", { tokenId: "f0" }, { code: "no_quorum", message: /Nobody leads/ }],
     ["a client's token", { role: "admin" }, { code: "bad_token" }],
     [
       "an altered CA pin",

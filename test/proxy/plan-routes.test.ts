@@ -283,3 +283,22 @@ t.test("addresses", async (t) => {
     t.equal(splitAddress(bad), undefined, bad);
   }
 });
+
+t.test("to a node that nobody can connect to leads a detour, from itself none", async (t) => {
+  const before = facts([
+    { id: "a", node: "n1" },
+    { id: "b", node: "n2" },
+  ]);
+  const reports = new Map(before.observations.reports);
+  for (const name of ["n1", "n2"]) {
+    const known = reports.get(nodeId(name));
+    if (known !== undefined) reports.set(nodeId(name), { ...known, isDialOutOnly: true });
+  }
+  const plan = planRoutes({ ...before, observations: { ...before.observations, reports } });
+  t.match(plan.publishedPorts[0]?.backend.endpoints, [
+    { taskId: "a", via: { kind: "local" } },
+    { taskId: "b", via: { kind: "node", nodeId: "n2", isDetour: true } },
+  ]);
+  const direct = planRoutes(before).publishedPorts[0]?.backend.endpoints[1];
+  t.notOk(direct?.via.kind === "node" && direct.via.isDetour);
+});

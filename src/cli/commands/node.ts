@@ -24,6 +24,9 @@ function nodeText(node: NodeDetail, nowMs: number): string {
     ["address", node.address],
     ["status", stateText(node)],
     ["last seen", node.lastSeenAt === null ? "never" : seenText(node, nowMs)],
+    ...(node.isDialOutOnly
+      ? [["reached", "only over connections that it opens itself"] as const]
+      : []),
     ["role", node.feeder === null ? node.role : `${node.role}, gets the log from ${node.feeder}`],
     ["version", node.version === "" ? "not known" : `skein ${node.version}`],
     ["runtime", node.runtime],

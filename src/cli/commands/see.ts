@@ -1,4 +1,5 @@
 import type { NodeView, ServiceView, StatusView, TaskView } from "../../api/index.ts";
+import { CliError } from "../cli-error.ts";
 import { findService, type Session, show, warnWithoutQuorum } from "../session.ts";
 import { age, bytes, cores, table } from "../table.ts";
 
@@ -158,10 +159,11 @@ function replicasText({ running, desired, job }: ServiceView): string {
 
 /** `skein ps [SERVICE]` */
 export async function listTasks(session: Session, service: string | undefined): Promise<void> {
+  const found = service === undefined ? undefined : await findService(session, service);
   const query =
-    service === undefined
+    found === undefined
       ? { namespace: session.namespace }
-      : { namespace: (await findService(session, service)).namespace, service };
+      : { namespace: found.namespace, service: found.name };
   const tasks = await session.client.call("listTasks", { query, signal: session.signal });
   show(session, tasks, (views) => taskTable(views, session.now()));
   await warnWithoutQuorum(session);
@@ -189,6 +191,8 @@ function statusWord({ desired, status, run }: TaskView): string {
   // What a job is there for; of others it only says that they ended.
   return status === "completed" && run !== null ? "succeeded" : status;
 }
+/** Of one task; the API refuses more. */
+const maxTail = 100_000;
 
 /** `skein logs [-f] SERVICE` */
 export async function logs(
@@ -196,12 +200,19 @@ export async function logs(
   name: string,
   options: { readonly follow?: boolean; readonly tail?: string },
 ): Promise<void> {
+  const tail = options.tail === undefined ? undefined : Number(options.tail);
+  if (tail !== undefined && !(Number.isInteger(tail) && tail >= 0 && tail <= maxTail)) {
+    throw new CliError(
+      "usage",
+      `--tail takes a whole number from 0 to ${maxTail}, not "${options.tail}"`,
+    );
+  }
   const service = await findService(session, name);
   const stream = session.client.stream("logs", {
     params: { namespace: service.namespace, name: service.name },
     query: {
       follow: options.follow ? "true" : "false",
-      ...(options.tail === undefined ? {} : { tail: Number(options.tail) }),
+      ...(tail === undefined ? {} : { tail }),
     },
     signal: session.signal,
   });

@@ -4,6 +4,10 @@ import { parseDurationMs } from "../duration.ts";
 import { type Session, show } from "../session.ts";
 import { remaining, table } from "../table.ts";
 
+/** As the API has them. */
+const minTtlMs = 1_000;
+const maxTtlMs = 365 * 86_400_000;
+
 /** `skein token create [--role node|admin] [--ttl 24h] [--uses N]` */
 export async function createToken(
   session: Session,
@@ -17,8 +21,12 @@ export async function createToken(
   if (uses !== undefined && !(Number.isInteger(uses) && uses >= 1)) {
     throw new CliError("usage", `--uses takes a whole number from 1, not "${options.uses}"`);
   }
+  const ttlMs = parseDurationMs(options.ttl);
+  if (ttlMs < minTtlMs || ttlMs > maxTtlMs) {
+    throw new CliError("usage", `--ttl takes a duration from 1s to 365d, not "${options.ttl}"`);
+  }
   const created = await session.client.call("createToken", {
-    body: { role, ttlMs: parseDurationMs(options.ttl), ...(uses === undefined ? {} : { uses }) },
+    body: { role, ttlMs, ...(uses === undefined ? {} : { uses }) },
     signal: session.signal,
   });
   show(session, created, tokenText);

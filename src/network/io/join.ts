@@ -43,7 +43,7 @@ export type Joined = { readonly credentials: Credentials; readonly address: stri
 
 /**
  * Joins this machine to a cluster.
- * @throws NetworkError `unreachable` with every address that was tried, `bad_token` with the
+ * @throws NetworkError `unreachable` with every address that was tried, `no_quorum`, `bad_token` with the
  *   seed's reason, `not_admitted` when a seed is not of the token's cluster.
  */
 export async function joinCluster(options: JoinOptions): Promise<Joined> {
@@ -60,6 +60,7 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
     isAdmitted: () => false,
   });
   const problems: string[] = [];
+  let isUndecided = false;
   try {
     for (const seed of options.seeds) {
       const signal = AbortSignal.any([options.signal, AbortSignal.timeout(seedTimeoutMs)]);
@@ -70,11 +71,18 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
         options.signal.throwIfAborted();
         // A seed that answers has decided; one that does not leaves it to the next.
         if (error instanceof NetworkError && decisive.has(error.code)) throw error;
+        if (error instanceof NetworkError && error.code === "no_quorum") isUndecided = true;
         problems.push(`${seed} (${messageOf(error)})`);
       }
     }
   } finally {
     await host.stop();
+  }
+  if (isUndecided) {
+    throw new NetworkError(
+      "no_quorum",
+      `The cluster has no quorum and can let nobody in now: ${problems.join(", ")}. Start its other voters, then try again; or see: skein recover`,
+    );
   }
   throw new NetworkError(
     "unreachable",
@@ -121,7 +129,7 @@ async function joinThrough(
 }
 
 /** Refusals that say nothing about this machine or its token: another seed may do better. */
-const passing: ReadonlySet<string | undefined> = new Set(["not_served", "no_quorum", "busy"]);
+const passing: ReadonlySet<string | undefined> = new Set(["not_served", "busy"]);
 
 function failed(seed: string, error: unknown): unknown {
   if (error instanceof z.ZodError) {
@@ -136,6 +144,7 @@ function failed(seed: string, error: unknown): unknown {
     return new NetworkError(code, text, { cause: error });
   }
   if (code !== "refused") return error;
+  if (remoteCode === "no_quorum") return new NetworkError("no_quorum", message, { cause: error });
   const meaning = passing.has(remoteCode)
     ? "unreachable"
     : remoteCode === "token_invalid"

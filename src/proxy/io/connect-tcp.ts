@@ -44,3 +44,21 @@ export function connectTcp({
   });
   return promise;
 }
+
+/** A connected unix socket. Rejects when nobody listens there. */
+export async function connectUnix(path: string): Promise<Socket> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const socket = connect({ path, allowHalfOpen: true });
+  absorbErrors(socket);
+  socket.once("connect", resolve);
+  socket.once("error", reject);
+  await promise;
+  return socket;
+}
+
+/** A connection to a node's one port by way of the daemons, for a node that cannot be dialled. */
+export async function connectDetour(path: string, node: string): Promise<Socket> {
+  const socket = await connectUnix(path);
+  socket.write(`${node}\n`);
+  return socket;
+}

@@ -33,7 +33,13 @@ export function tlsIdentity(pem: {
   return { context: createSecureContext({ ...pem, minVersion: "TLSv1.3" }) };
 }
 
-type NodeAddress = { readonly nodeId: NodeId; readonly host: string; readonly port: number };
+type NodeAddress = {
+  readonly nodeId: NodeId;
+  readonly host: string;
+  readonly port: number;
+  /** Opens the plain connection, by whatever way leads there. */
+  readonly connect: () => Promise<Socket>;
+};
 
 /**
  * A connection to an endpoint of another node: mutual TLS to the node's one port, where the
@@ -46,7 +52,7 @@ export async function openTunnel(
   { context }: TlsIdentity,
 ): Promise<Socket> {
   const { host, port } = node;
-  const plain = await connectTcp({ host, port, timeoutMs: connectTimeoutMs });
+  const plain = await node.connect();
   const socket = tlsConnect({
     socket: plain,
     secureContext: context,

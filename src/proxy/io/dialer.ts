@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { Endpoint } from "../index.ts";
-import { connectTcp } from "./connect-tcp.ts";
+import { connectDetour, connectTcp } from "./connect-tcp.ts";
 import { openTunnel, type TlsIdentity } from "./data-path.ts";
 import { connectTimeoutMs } from "./limits.ts";
 
@@ -8,8 +8,11 @@ import { connectTimeoutMs } from "./limits.ts";
 export class Dialer {
   #identity: TlsIdentity | undefined;
 
-  setIdentity(identity: TlsIdentity): void {
+  #detourSocketPath: string | undefined;
+
+  configure(identity: TlsIdentity, detourSocketPath: string | undefined): void {
     this.#identity = identity;
+    this.#detourSocketPath = detourSocketPath;
   }
 
   /** A socket whose other end is the replica. Rejects when there is no way to it. */
@@ -21,6 +24,12 @@ export class Dialer {
     if (this.#identity === undefined) {
       return Promise.reject(new Error("The proxy has no node certificate yet."));
     }
-    return openTunnel(via, { taskId, target }, this.#identity);
+    const { nodeId, host, port, isDetour } = via;
+    const path = this.#detourSocketPath;
+    const connect =
+      isDetour === true && path !== undefined
+        ? () => connectDetour(path, nodeId)
+        : () => connectTcp({ host, port, timeoutMs: connectTimeoutMs });
+    return openTunnel({ nodeId, host, port, connect }, { taskId, target }, this.#identity);
   }
 }

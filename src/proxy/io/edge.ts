@@ -1,4 +1,4 @@
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import {
   createServer as createTlsServer,
   type TLSSocket,
@@ -9,7 +9,7 @@ import type { ProxyConfiguration } from "../control-protocol.ts";
 import { Newcomers } from "../newcomers.ts";
 import { nodesNamed } from "../node-name.ts";
 import { answerText } from "./answers.ts";
-import { absorbErrors, connectTcp } from "./connect-tcp.ts";
+import { absorbErrors, connectTcp, connectUnix } from "./connect-tcp.ts";
 import { dataProtocol, type LocalEndpoints, serveTunnel } from "./data-path.ts";
 import {
   classifyTimeoutMs,
@@ -196,14 +196,4 @@ export class Edge {
 /** The same for a connection and for the TLS socket that is put on it. */
 function peerKey(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`;
-}
-
-async function connectUnix(path: string): Promise<Socket> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const socket = connect({ path, allowHalfOpen: true });
-  absorbErrors(socket);
-  socket.once("connect", resolve);
-  socket.once("error", reject);
-  await promise;
-  return socket;
 }

@@ -80,7 +80,7 @@ export class ProxyEngine implements AsyncDisposable {
 
   async configure(configuration: ProxyConfiguration): Promise<void> {
     // Throws when the key or a certificate is unusable, before anything has changed.
-    this.#dialer.setIdentity(tlsIdentity(configuration.tls));
+    this.#dialer.configure(tlsIdentity(configuration.tls), configuration.detourSocketPath);
     this.#configuration = configuration;
     if (this.#edge === undefined) {
       this.#edge = new Edge(configuration, {

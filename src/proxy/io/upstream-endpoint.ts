@@ -9,7 +9,7 @@ import type { ConnectionOwner, UpstreamConnection } from "./upstream-connection.
 export function endpointKey({ taskId, target, via }: Endpoint): string {
   return via.kind === "local"
     ? `${taskId}:${target} local ${via.address} ${via.port}`
-    : `${taskId}:${target} node ${via.nodeId} ${via.host} ${via.port}`;
+    : `${taskId}:${target} node ${via.nodeId} ${via.host} ${via.port}${via.isDetour ? " detour" : ""}`;
 }
 
 /**
