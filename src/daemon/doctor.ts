@@ -14,7 +14,7 @@ const packr = new Packr({ useRecords: false });
 
 /** One node examines no more links than this; more than so many nodes are sampled. */
 const maxLinks = 64;
-const pingMs = 2_500;
+const pingMs = 4_000;
 const engineMs = 3_000;
 /** For all that one node tries, all at once. */
 const examineMs = 8_000;
