@@ -17,6 +17,7 @@ export type {
   EngineOptions,
   HealthCheckSpec,
   IngressRule,
+  Json,
   Manifest,
   ManifestProblem,
   MountSpec,
