@@ -16,6 +16,7 @@ type Range = { readonly first: number; readonly last: number };
 export function compilePorts(service: Section, diagnostics: Diagnostics): readonly PlacedPort[] {
   const ports = new Map<string, PlacedPort>();
   for (const item of service.items("ports")) {
+    if (ports.size > maxPorts) break;
     const compiled =
       item instanceof Section ? longPort(item, diagnostics) : shortPort(item, diagnostics);
     for (const port of compiled) {
@@ -28,7 +29,7 @@ export function compilePorts(service: Section, diagnostics: Diagnostics): readon
     const position = service.positionOf("ports");
     diagnostics.problem(
       position,
-      `\`ports\` names ${ports.size} ports; at most ${maxPorts} are allowed`,
+      `\`ports\` names more than ${maxPorts} ports`,
     );
     return [];
   }
@@ -123,6 +124,11 @@ function pairUp(
 ): readonly PortSpec[] {
   const { targets, published, ...rest } = ports;
   const count = targets.last - targets.first + 1;
+  if (count > maxPorts) {
+    const what = `the range ${targets.first}-${targets.last} names ${count} ports; at most ${maxPorts} are allowed`;
+    diagnostics.problem(at.position, what);
+    return [];
+  }
   if (published !== undefined && published.last - published.first + 1 !== count) {
     diagnostics.problem(
       at.position,

@@ -148,7 +148,7 @@ const cases: readonly {
     name: "more ports than a service may have",
     lines: 'ports: ["1000-3000:1000-3000"]\nexpose: ["1000-3000"]',
     expected: [
-      "c.yaml:4:12: `ports` names 2001 ports; at most 1000 are allowed",
+      "c.yaml:4:13: the range 1000-3000 names 2001 ports; at most 1000 are allowed",
       "c.yaml:5:14: `1000-3000` names more than 1000 ports",
     ],
   },
