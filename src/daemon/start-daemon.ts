@@ -132,6 +132,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       raft,
       state: base.store.state,
       observations,
+      mayVote: trust.mayVote,
       clock,
       logger: base.logger,
     }),
@@ -398,6 +399,15 @@ async function startNetwork({
   });
 }
 
+type Trust = {
+  /** What a person has to look at. */
+  warnings(): readonly string[];
+  /** Whether these nodes hold the cluster key: one of the voters has to, for ever. */
+  readonly mayVote: Parameters<typeof startVoterLoop>[0]["mayVote"];
+};
+
+const keyAnswerMs = 2_000;
+
 /** Lets machines in, and keeps certificates and the cluster key where they belong. */
 function startTrust(
   base: Base,
@@ -408,7 +418,7 @@ function startTrust(
     readonly submit: Submit;
     readonly starting: AsyncDisposableStack;
   },
-): { warnings(): readonly string[] } {
+): Trust {
   const { settings, paths, entered, identity, self, store, logger } = base;
   const { network, raft, proxy, submit, starting } = parts;
   const credentials = new Cell(base.credentials);
@@ -449,7 +459,15 @@ function startTrust(
       logger: logger.child({ part: "trust" }),
     }),
   );
-  return { warnings: () => [...keyLoop.warnings(), ...certificateLoop.warnings()] };
+  return {
+    warnings: () => [...keyLoop.warnings(), ...certificateLoop.warnings()],
+    mayVote: async (nodes, { signal }) => {
+      // A leader that has lost the key itself must not keep others from voting.
+      if (clusterKey.get() === undefined) return true;
+      const inTime = AbortSignal.any([signal, AbortSignal.timeout(keyAnswerMs)]);
+      return (await desk.holdersAmong(nodes, { signal: inTime })).length === nodes.length;
+    },
+  };
 }
 
 async function startProxy(base: Base, network: Libp2pNetwork): Promise<ProxyClient> {

@@ -16,6 +16,11 @@ type VoterLoopOptions = {
   readonly raft: RaftRunner;
   readonly state: ReadableCell<ClusterState>;
   readonly observations: ReadableCell<Observations>;
+  /** Asked before learners become voters: whether they hold what a voter has to hold. */
+  readonly mayVote: (
+    nodes: readonly NodeId[],
+    options: { readonly signal: AbortSignal },
+  ) => Promise<boolean>;
   readonly clock: Clock;
   readonly logger: Logger;
 };
@@ -62,6 +67,8 @@ export function startVoterLoop(options: VoterLoopOptions): AsyncDisposable {
       maxVoters: state.get().maxVoters ?? defaultMaxVoters,
     });
     if (target === undefined) return;
+    const arriving = target.voters.filter((node) => !voters.includes(node));
+    if (arriving.length > 0 && !(await options.mayVote(arriving, { signal }))) return;
     logger.info({ voters: target.voters, learners: target.learners }, "changing voters");
     await raft.changeConfiguration(target, { signal });
   }

@@ -29,6 +29,7 @@ async function startWorld(t: Test, names: readonly string[], down: readonly stri
   });
   const observations = new Cell(statuses(() => "alive", Date.now()));
   const nodes: TestNode[] = [];
+  const keyless = new Set<NodeId>();
   for (const [position, name] of names.entries()) {
     const node = await startNode(network, name, {
       bootstrap: position === 0,
@@ -48,6 +49,7 @@ async function startWorld(t: Test, names: readonly string[], down: readonly stri
       raft: node.runner,
       state,
       observations,
+      mayVote: async (nodes) => !nodes.some((each) => keyless.has(each)),
       clock: hurried,
       logger: silentLogger,
     });
@@ -58,13 +60,25 @@ async function startWorld(t: Test, names: readonly string[], down: readonly stri
     if (found === undefined) throw new Error(`there is a node ${name}`);
     return found;
   };
-  return { network, node, state, observations, statuses, learnersSeen: seen };
+  return { network, node, state, observations, statuses, learnersSeen: seen, keyless };
 }
 
 const isSettledAs =
   (voters: string) =>
   ({ voters: present, learners, isSettled }: ReturnType<TestNode["runner"]["status"]["get"]>) =>
     isSettled && present.join("") === voters && learners.length === 0;
+
+t.test("a learner votes only once it holds what voters have to hold", async (t) => {
+  const { node, keyless, learnersSeen } = await startWorld(t, ["a", "b", "c"]);
+  keyless.add(nodeId("c"));
+  await whenStatus(node("a"), ({ learners }) => learners.length === 2);
+  // Long enough for the promotion, had it been allowed.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  t.strictSame(node("a").runner.status.get().voters, [nodeId("a")]);
+  keyless.clear();
+  await whenStatus(node("a"), isSettledAs("abc"));
+  t.ok(learnersSeen.has(nodeId("c")));
+});
 
 t.test("three of five nodes become voters, the others stay followers", async (t) => {
   const { node } = await startWorld(t, ["a", "b", "c", "d", "e"]);
