@@ -57,7 +57,7 @@ export const gossipBench: Bench = {
   name: "gossip",
   summary: "3, 10, 30 and 100 nodes of our gossip next to as many agents of serf",
   loads: loads.map(({ name }) => name),
-  defaults: { rounds: 5, seconds: 3 },
+  defaults: { rounds: 3, seconds: 60 },
   run: runGossipBench,
 };
 

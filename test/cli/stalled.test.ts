@@ -22,6 +22,7 @@ function service(overrides: Partial<ServiceView> = {}): ServiceView {
     createdAt: "1970-01-01T00:00:00Z",
     updatedAt: "1970-01-01T00:00:00Z",
     spec: serviceSpec(),
+    job: null,
     ...overrides,
   };
 }
@@ -36,6 +37,10 @@ function task(overrides: Partial<TaskView>): TaskView {
     revision: 1,
     desired: "running",
     status: "starting",
+    phase: "pending",
+    run: null,
+    placement: "",
+    createdAtIndex: 1,
     health: "none",
     restarts: 0,
     node: "n1",

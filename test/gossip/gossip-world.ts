@@ -50,6 +50,8 @@ export class GossipWorld implements AsyncDisposable {
   readonly #random: Random;
   readonly #network;
   readonly #admitted: Cell<ReadonlySet<NodeId>>;
+  /** Between these nothing is refused: it is silent, as behind a cable that is cut. */
+  readonly #apart = new Set<string>();
   readonly #running = new Map<NodeId, Running>();
   readonly #incarnations = new Map<NodeId, number>();
   readonly #planted: PlantedBug | undefined;
@@ -129,11 +131,22 @@ export class GossipWorld implements AsyncDisposable {
   }
 
   separate(left: readonly NodeId[], right: readonly NodeId[]): void {
-    for (const a of left) for (const b of right) this.#network.cut(a, b);
+    for (const a of left) {
+      for (const b of right) {
+        this.#network.cut(a, b);
+        this.#apart.add(`${a} ${b}`).add(`${b} ${a}`);
+      }
+    }
   }
 
   join(left: readonly NodeId[], right: readonly NodeId[]): void {
-    for (const a of left) for (const b of right) this.#network.heal(a, b);
+    for (const a of left) {
+      for (const b of right) {
+        this.#network.heal(a, b);
+        this.#apart.delete(`${a} ${b}`);
+        this.#apart.delete(`${b} ${a}`);
+      }
+    }
   }
 
   /** Passes time until the condition holds; resolves with how long it took, undefined past the limit. */
@@ -206,7 +219,13 @@ export class GossipWorld implements AsyncDisposable {
         const isForbidden =
           this.#planted === "digests_not_exchanged" && protocol.startsWith("/skein/sync");
         if (isLost() || isForbidden) return await silence(options.signal);
-        const answer = await network.request(to, protocol, body, options);
+        const link = `${network.self} ${to}`;
+        const answer = await network
+          .request(to, protocol, body, options)
+          .catch((error: unknown) => {
+            if (this.#apart.has(link)) return silence(options.signal);
+            throw error;
+          });
         if (isLost()) return await silence(options.signal);
         this.largestBytes = Math.max(this.largestBytes, answer.byteLength);
         return answer;
