@@ -2,6 +2,7 @@ import { z } from "zod";
 import { voterCounts } from "../cluster/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
 import { nodeRoutes } from "./node-routes.ts";
+import { revisionViewSchema, whatIfViewSchema, whyViewSchema } from "./planning-views.ts";
 import {
   appliedSchema,
   backupSchema,
@@ -87,6 +88,63 @@ export const routes = {
     params: serviceParams,
     query: nothing,
     body: z.strictObject({ replicas: z.number().int().min(0).max(10_000) }),
+    response: appliedSchema,
+  },
+  /** Why the tasks of a service are where they are, or are nowhere. */
+  why: {
+    method: "GET",
+    path: "/v1/services/:namespace/:name/why",
+    params: serviceParams,
+    query: nothing,
+    body: undefined,
+    response: whyViewSchema,
+  },
+  /** What would happen; changes nothing. */
+  whatIf: {
+    method: "POST",
+    path: "/v1/plan",
+    params: nothing,
+    query: nothing,
+    body: z.strictObject({
+      services: z.array(serviceSpecSchema).max(1_000).default([]),
+      scale: z
+        .array(
+          z.strictObject({
+            namespace: z.string(),
+            name: z.string(),
+            replicas: z.number().int().min(0).max(10_000),
+          }),
+        )
+        .max(1_000)
+        .default([]),
+      /** Nodes, by name or id, that fail for good. */
+      kill: z.array(z.string()).max(1_000).default([]),
+      addNodes: z
+        .array(
+          z.strictObject({
+            cpuMillis: z.number().int().positive(),
+            memoryBytes: z.number().int().positive(),
+          }),
+        )
+        .max(100)
+        .default([]),
+    }),
+    response: whatIfViewSchema,
+  },
+  serviceHistory: {
+    method: "GET",
+    path: "/v1/services/:namespace/:name/history",
+    params: serviceParams,
+    query: nothing,
+    body: undefined,
+    response: z.array(revisionViewSchema),
+  },
+  rollBackService: {
+    method: "POST",
+    path: "/v1/services/:namespace/:name/rollback",
+    params: serviceParams,
+    query: nothing,
+    body: z.strictObject({ revision: z.number().int().positive().optional() }),
     response: appliedSchema,
   },
   /** Starts a run of a job now. */

@@ -9,9 +9,11 @@ import {
 import { codeOf, type ServiceKey, serviceKey } from "../kernel/index.ts";
 import { describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
+import { historyView } from "./history-view.ts";
 import { nodeHandlers } from "./node-handlers.ts";
 import type { DoctorView } from "./node-views.ts";
 import { ownPortConflict } from "./own-ports.ts";
+import type { WhatIfView, WhyView } from "./planning-views.ts";
 import { ApiError, isProblemCode } from "./problem.ts";
 import { removableNode } from "./removable-node.ts";
 import { timeText } from "./time-text.ts";
@@ -50,6 +52,14 @@ export interface ApiBackend {
     request: { readonly role: "node" | "admin"; readonly ttlMs: number; readonly uses?: number },
     options: { readonly signal: AbortSignal },
   ): Promise<CreatedToken>;
+  /** @throws ApiError `not_found` */
+  why(service: ServiceKey): WhyView;
+  /** Plays through what would happen. @throws ApiError `not_found`, `conflict` */
+  whatIf(supposition: {
+    readonly commands: readonly Command[];
+    readonly kill: readonly string[];
+    readonly addNodes: readonly { readonly cpuMillis: number; readonly memoryBytes: number }[];
+  }): Omit<WhatIfView, "changes">;
   /** Lines of all tasks of a service, merged as they come. */
   logs(
     service: ServiceKey,
@@ -119,6 +129,43 @@ export function makeHandlers(backend: ApiBackend): Handlers {
         signal,
       );
       return { index, changes: [changeOf({ spec }, wanted)] };
+    },
+    why: async ({ params }) => backend.why(serviceKey(params.namespace, params.name)),
+    whatIf: async ({ body }) => {
+      const nowMs = backend.now();
+      const scaled = body.scale.map(({ namespace, name, replicas }) => {
+        const service = serviceKey(namespace, name);
+        const { spec } = find(service);
+        return { service, replicas, before: spec };
+      });
+      const commands: Command[] = [
+        ...(body.services.length === 0
+          ? []
+          : [{ kind: "put_services", specs: body.services, nowMs } as const]),
+        ...scaled.map(
+          ({ service, replicas }) => ({ kind: "scale_service", service, replicas, nowMs }) as const,
+        ),
+      ];
+      const before = backend.facts().state.services;
+      const changes = [
+        ...body.services.map((spec) => changeOf(before.get(keyOf(spec)), spec)),
+        ...scaled.map(({ before: spec, replicas }) =>
+          changeOf({ spec }, { ...spec, mode: { kind: "replicated", replicas } }),
+        ),
+      ];
+      const { kill, addNodes } = body;
+      return { changes, ...backend.whatIf({ commands, kill, addNodes }) };
+    },
+    serviceHistory: async ({ params }) =>
+      historyView(find(serviceKey(params.namespace, params.name))),
+    rollBackService: async ({ params, body, signal }) => {
+      const service = serviceKey(params.namespace, params.name);
+      const before = find(service);
+      const { revision } = body;
+      const chosen = revision === undefined ? {} : { revision };
+      const nowMs = backend.now();
+      const index = await submit({ kind: "roll_back_service", service, ...chosen, nowMs }, signal);
+      return { index, changes: [changeOf(before, find(service).spec)] };
     },
     triggerJob: async ({ params, signal }) => {
       const service = serviceKey(params.namespace, params.name);

@@ -13,7 +13,8 @@ export type {
   NodeDetail,
   NodeView,
 } from "./node-views.ts";
-export type { ProblemCode } from "./problem.ts";
+export type { PendingView, RevisionView, WhatIfView, WhyView } from "./planning-views.ts";
+export { ApiError, type ProblemCode } from "./problem.ts";
 export { timeText } from "./time-text.ts";
 export type {
   AppliedChanges,
@@ -29,4 +30,4 @@ export type {
   TaskView,
   TokenView,
 } from "./views.ts";
-export { type Facts, nodeName, tokenView } from "./views-of-state.ts";
+export { type Facts, nodeName, taskViews, tokenView } from "./views-of-state.ts";

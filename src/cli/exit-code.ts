@@ -12,6 +12,8 @@ export const exitCode = {
   conflict: 7,
   notAllowed: 8,
   unreachable: 9,
+  /** Of `plan --exit-code`: there are changes. */
+  changes: 10,
   interrupted: 130,
 } as const;
 

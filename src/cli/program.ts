@@ -8,6 +8,7 @@ import { doctor } from "./commands/doctor.ts";
 import { listJobs, listRuns, suspendSchedule, triggerJob } from "./commands/jobs.ts";
 import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
+import { history, plan, rollBack, why } from "./commands/planning.ts";
 import { recover } from "./commands/recover.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
@@ -36,6 +37,7 @@ export function makeProgram(version: string): Command {
   addSeeing(program);
   addChanging(program);
   addManifests(program);
+  addExplaining(program);
   addJobs(program);
   addKeeping(program);
   shared(program.command("version").description("show the version of this command"), () =>
@@ -186,6 +188,42 @@ function files(command: Command): Command {
     .option("--env-file <FILE>", "variables for it, instead of those in .env", collect)
     .option("--profile <NAME>", "run also the services of this profile; * for all", collect)
     .option("--allow-ignored", "list keys that have no effect yet instead of refusing them");
+}
+
+/** What was decided and why, what would be, and the way back. */
+function addExplaining(program: Command): void {
+  client(
+    program
+      .command("why")
+      .description("why tasks are where they are, or wait")
+      .argument("<SERVICE[.SLOT]>"),
+    (session, [name]) => why(session, String(name)),
+  );
+  client(
+    program
+      .command("plan")
+      .description("what a Compose file, or an event, would change; changes nothing")
+      .option("-f, --file <FILE>", "the Compose file; may be given several times", collect)
+      .option("--allow-ignored", "list keys that have no effect yet instead of refusing them")
+      .option("--kill <NODE>", "suppose that a node fails for good", collect)
+      .option("--add-node <SIZE>", "suppose another machine, such as 4cpu/8g", collect)
+      .option("--scale <SERVICE=N>", "suppose another number of replicas", collect)
+      .option("--exit-code", "exit with 10 when something would change"),
+    (session, _, options) => plan(session, options),
+  );
+  client(
+    program.command("history").description("the revisions of a service").argument("<SERVICE>"),
+    (session, [name]) => history(session, String(name)),
+  );
+  client(
+    program
+      .command("rollback")
+      .description("bring an earlier revision back")
+      .argument("<SERVICE>")
+      .option("--to <REV>", "the revision; default: the one before")
+      .option("-d, --detach", "return when it is accepted"),
+    (session, [name], options) => rollBack(session, String(name), options),
+  );
 }
 
 function addJobs(program: Command): void {

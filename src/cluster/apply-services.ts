@@ -2,6 +2,7 @@ import type { ServiceKey, TaskId } from "../kernel/index.ts";
 import type { ServiceSpec } from "../spec/index.ts";
 import { type Applied, accepted, type CommandOf, rejected, stopped, withEntry } from "./applied.ts";
 import { dueAfterChange } from "./apply-jobs.ts";
+import { withRevision } from "./apply-rollback.ts";
 import { type ClusterState, keyOf, type Service } from "./cluster-state.ts";
 import { findRouteConflict } from "./route-conflict.ts";
 import { sameValue } from "./same-value.ts";
@@ -35,25 +36,22 @@ function nextService(
       updatedAtMs: nowMs,
       rollout: "normal",
       templates: new Map([[1, spec.template]]),
+      revisions: [{ revision: 1, index, atMs: nowMs, cause: "submitted" }],
       ...dueAfterChange(undefined, spec, nowMs),
     };
   }
   // Submitting the same file again must change nothing, not even the version.
   if (sameValue(before.spec, spec)) return before;
-  const isNewRevision = !sameValue(before.spec.template, spec.template);
-  const revision = isNewRevision ? before.revision + 1 : before.revision;
-  return {
+  const changed = {
     ...before,
     spec,
-    revision,
     version: index,
     updatedAtMs: nowMs,
-    rollout: isNewRevision ? "normal" : before.rollout,
-    templates: isNewRevision
-      ? withEntry(before.templates, revision, spec.template)
-      : before.templates,
     ...dueAfterChange(before, spec, nowMs),
   };
+  if (sameValue(before.spec.template, spec.template)) return changed;
+  const record = { index, atMs: nowMs, cause: "submitted" } as const;
+  return { ...withRevision(changed, spec.template, record), rollout: "normal" };
 }
 
 export function scaleService(state: ClusterState, command: CommandOf<"scale_service">): Applied {

@@ -1,7 +1,8 @@
 import type { ServiceKey, TaskId } from "../kernel/index.ts";
 import { runsPerNode, type TaskTemplate } from "../spec/index.ts";
-import { type Applied, accepted, type CommandOf, rejected, stopped, withEntry } from "./applied.ts";
+import { type Applied, accepted, type CommandOf, rejected, stopped } from "./applied.ts";
 import { withRunChanges } from "./apply-jobs.ts";
+import { keptRevisions, withRevision } from "./apply-rollback.ts";
 import type { ClusterState, Service } from "./cluster-state.ts";
 import type { Task } from "./task.ts";
 import { withNewHomes } from "./volume-homes.ts";
@@ -93,18 +94,12 @@ function rolledBack(service: Service, index: number): Service {
   const previous = [...service.templates.keys()].filter((each) => each < service.revision);
   const template = service.templates.get(Math.max(...previous));
   if (template === undefined) return { ...service, rollout: "paused" };
-  const revision = service.revision + 1;
-  return {
-    ...service,
-    spec: { ...service.spec, template },
-    revision,
-    version: index,
-    rollout: "rolled_back",
-    templates: withEntry(service.templates, revision, template),
-  };
+  const source = Math.max(...previous);
+  const next = withRevision(service, template, { index, cause: "failed", source });
+  return { ...next, rollout: "rolled_back" };
 }
 
-/** Keeps the current template, the one before (to roll back to), and those that tasks still use. */
+/** Keeps the newest templates (to roll back to), and those that tasks and runs still use. */
 function withoutUnusedTemplates(
   services: ReadonlyMap<ServiceKey, Service>,
   tasks: ReadonlyMap<TaskId, Task>,
@@ -116,7 +111,7 @@ function withoutUnusedTemplates(
   }
   const result = new Map<ServiceKey, Service>();
   for (const [key, service] of services) {
-    const newest = [...service.templates.keys()].sort((a, b) => b - a).slice(0, 2);
+    const newest = [...service.templates.keys()].sort((a, b) => b - a).slice(0, keptRevisions);
     const running = (service.runs ?? []).flatMap(({ state: run, revision }) =>
       run === "active" ? [revision] : [],
     );

@@ -11,6 +11,7 @@ import {
   revokeToken,
   setEligibility,
 } from "./apply-nodes.ts";
+import { rollBackService } from "./apply-rollback.ts";
 import { putServices, removeServices, scaleService } from "./apply-services.ts";
 import { updateTasks } from "./apply-tasks.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -50,6 +51,8 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
       return removeServices(state, command);
     case "update_tasks":
       return updateTasks(state, command);
+    case "roll_back_service":
+      return rollBackService(state, command);
     case "trigger_job":
       return triggerJob(state, command);
     case "suspend_schedule":

@@ -22,6 +22,18 @@ export type ClusterNode = {
 /** How far the roll-out of the newest revision has come, when it was stopped by failures. */
 export type RolloutState = "normal" | "paused" | "rolled_back";
 
+/** How a revision of a service came about. */
+export type RevisionRecord = {
+  readonly revision: number;
+  /** Of the log. */
+  readonly index: number;
+  /** Proposer's wall clock, ms; absent where the scheduler went back by itself. */
+  readonly atMs?: number;
+  readonly cause: "submitted" | "rollback" | "failed";
+  /** The revision that was brought back. */
+  readonly source?: number;
+};
+
 export type Service = {
   readonly spec: ServiceSpec;
   /** Counts up when the template changes; scaling keeps it. */
@@ -33,6 +45,8 @@ export type Service = {
   readonly rollout: RolloutState;
   /** Templates by revision, kept while a task of that revision exists, and the one before. */
   readonly templates: ReadonlyMap<number, TaskTemplate>;
+  /** The newest revisions in order; absent in services from before they were noted. */
+  readonly revisions?: readonly RevisionRecord[];
   /** Of a job: the runs that go on and the last ones that ended, by number. */
   readonly runs?: readonly JobRun[];
   /** Of a schedule: due times up to this one were dealt with, wall clock, ms. */

@@ -143,6 +143,12 @@ const commandSchema = z.discriminatedUnion("kind", [
     runs: z.array(z.object({ service: serviceKeySchema, change: runChangeSchema })).optional(),
     results: z.array(z.object({ id: taskIdSchema, result: resultSchema })).optional(),
   }),
+  z.object({
+    kind: z.literal("roll_back_service"),
+    service: serviceKeySchema,
+    revision: z.number().int().positive().optional(),
+    nowMs: z.number(),
+  }),
   z.object({ kind: z.literal("trigger_job"), service: serviceKeySchema, nowMs: z.number() }),
   z.object({
     kind: z.literal("suspend_schedule"),

@@ -73,6 +73,13 @@ export type Command =
       /** Tasks of jobs that have ended. */
       readonly results?: readonly { readonly id: TaskId; readonly result: TaskResult }[];
     }
+  /** Brings an older revision back: the one before, or the named one. */
+  | {
+      readonly kind: "roll_back_service";
+      readonly service: ServiceKey;
+      readonly revision?: number;
+      readonly nowMs: number;
+    }
   | { readonly kind: "trigger_job"; readonly service: ServiceKey; readonly nowMs: number }
   | {
       readonly kind: "suspend_schedule";

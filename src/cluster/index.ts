@@ -9,6 +9,7 @@ export {
   effectiveLabels,
   emptyClusterState,
   keyOf,
+  type RevisionRecord,
   type RolloutState,
   type Service,
   type Token,

@@ -12,6 +12,7 @@ import { encodeToken } from "../network/index.ts";
 import type { RaftStatus } from "../raft/index.ts";
 import type { Explanations } from "../scheduler/index.ts";
 import { onChange } from "./coalesce.ts";
+import { whatIfView, whyView } from "./planning.ts";
 import type { TaskLogs } from "./task-logs.ts";
 import { hashSecret, newSecret } from "./tokens.ts";
 
@@ -69,6 +70,8 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     recovery: options.recovery,
     doctor: options.doctor,
     now: () => clock.now(),
+    why: (service) => whyView(facts(), service, clock.now()),
+    whatIf: (supposition) => whatIfView(facts(), supposition, clock.now()),
     logs: (service, wanted) => taskLogs.ofService(service, wanted),
     createToken: async ({ role, ttlMs, uses }, { signal }) => {
       const { id, secret } = newSecret();

@@ -106,15 +106,23 @@ export class Facts {
 }
 
 /**
- * Whether tasks of `revision` are what the service asks for now. A roll-back makes a new
+ * Whether tasks of `revision` are what the service asks for now. Going back makes a new
  * revision of an old template: tasks that have this template already need not be replaced.
  */
 export function isUpToDate(service: Service, revision: number): boolean {
   if (revision === service.revision) return true;
-  if (service.rollout !== "rolled_back") return false;
+  const known = upToDate.get(service) ?? new Map<number, boolean>();
+  upToDate.set(service, known);
+  const before = known.get(revision);
+  if (before !== undefined) return before;
   const template = service.templates.get(revision);
-  return template !== undefined && sameValue(template, service.spec.template);
+  const isSame = template !== undefined && sameValue(template, service.spec.template);
+  known.set(revision, isSame);
+  return isSame;
 }
+
+/** Templates are compared once per version of a service, however many tasks it has. */
+const upToDate = new WeakMap<Service, Map<number, boolean>>();
 
 function nodeFactsOf(node: ClusterNode, input: FactsInput): NodeFacts {
   const member = input.observations.members.get(node.id);

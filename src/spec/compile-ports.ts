@@ -27,10 +27,7 @@ export function compilePorts(service: Section, diagnostics: Diagnostics): readon
   }
   if (ports.size > maxPorts) {
     const position = service.positionOf("ports");
-    diagnostics.problem(
-      position,
-      `\`ports\` names more than ${maxPorts} ports`,
-    );
+    diagnostics.problem(position, `\`ports\` names more than ${maxPorts} ports`);
     return [];
   }
   for (const item of service.items("x-ports")) {

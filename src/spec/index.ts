@@ -30,4 +30,5 @@ export type {
   TaskTemplate,
 } from "./service-spec.ts";
 export { serviceSpecSchema } from "./service-spec.ts";
+export { readBytes, readCpuMillis } from "./values.ts";
 export { maxFileLength } from "./yaml-tree.ts";

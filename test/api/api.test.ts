@@ -12,6 +12,7 @@ import {
   type NodeReport,
   noObservations,
 } from "../../src/cluster/index.ts";
+import { whatIfView, whyView } from "../../src/daemon/planning.ts";
 import { Cell, CodedError, nodeId, silentLogger } from "../../src/kernel/index.ts";
 import { clusterOf, serviceSpec } from "../builders.ts";
 
@@ -44,15 +45,19 @@ const report: NodeReport = {
 async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "skein-api-"));
   const state = new Cell<ClusterState>(clusterOf("n1", "n2"));
+  const members = new Map([[nodeId("n1"), { status: "alive", sinceMs: 0 } as const]]);
+  const facts = (): Facts => ({
+    self: nodeId("n1"),
+    version: "0.0.0",
+    state: state.get(),
+    observations: { ...noObservations, members, reports: new Map([[nodeId("n1"), report]]) },
+    log,
+    pending: new Map(),
+  });
   const backend: ApiBackend = {
-    facts: (): Facts => ({
-      self: nodeId("n1"),
-      version: "0.0.0",
-      state: state.get(),
-      observations: { ...noObservations, reports: new Map([[nodeId("n1"), report]]) },
-      log,
-      pending: new Map(),
-    }),
+    facts,
+    why: (key) => whyView(facts(), key, 1_000),
+    whatIf: (supposition) => whatIfView(facts(), supposition, 1_000),
     subscribe: (listener) => state.subscribe(listener),
     submit: async (command) => {
       if (options.hasQuorum === false) throw new CodedError("no_quorum", "No leader was found.");
@@ -273,3 +278,59 @@ t.test("status says which services are short of tasks", async (t) => {
     { service: "shop/web", running: 0, desired: 3, reasons: [] },
   ]);
 });
+t.test(
+  "why and plan answer by what the planner says, history and rollback by revisions",
+  async (t) => {
+    const { client } = await startApi(t);
+    const params = { namespace: "shop", name: "web" };
+    const large = { ...serviceSpec().template, reservations: { cpuMillis: 1_500 } };
+    const put = (image: string) =>
+      client.call("applyServices", {
+        body: { services: [serviceSpec({ template: { ...large, image } })], dryRun: false },
+        signal,
+      });
+    await put("web:1");
+    await put("web:2");
+    const why = await client.call("why", { params, signal });
+    t.match(why.nodes, [
+      { node: "n1", fits: true, message: "0 of this service, 0 tasks, 2 CPUs and 1 GiB free" },
+      { node: "n2", fits: false, message: "the node is failed" },
+    ]);
+    t.match(why.pending, [
+      { slot: 2, wouldHelp: "freeing 1 CPUs on n1, or adding a node that fits" },
+      { slot: 3 },
+    ]);
+    const plan = await client.call("whatIf", {
+      body: {
+        services: [],
+        kill: [],
+        scale: [{ ...params, replicas: 2 }],
+        addNodes: [{ cpuMillis: 4_000, memoryBytes: 2 ** 33 }],
+      },
+      signal,
+    });
+    t.match(plan, {
+      changes: [{ action: "update", details: ["replicas 3 -> 2"] }],
+      services: [{ before: 0, after: 2, moves: [{ to: "new-1" }, { to: "n1" }] }],
+      pending: [],
+      isComplete: true,
+    });
+    const killed = { services: [], scale: [], addNodes: [], kill: ["nobody"] };
+    await t.rejects(client.call("whatIf", { body: killed, signal }), { code: "not_found" });
+
+    const history = () => client.call("serviceHistory", { params, signal });
+    t.match(await history(), [
+      { revision: 2, status: "current", image: "web:2", changes: ["image web:1 -> web:2"] },
+      { revision: 1, status: "kept", image: "web:1" },
+    ]);
+    const back = await client.call("rollBackService", { params, body: {}, signal });
+    t.match(back.changes, [{ action: "update", details: ["image web:2 -> web:1"] }]);
+    t.match((await history())[0], { revision: 3, by: "rollback", image: "web:1" });
+    await t.rejects(client.call("rollBackService", { params, body: { revision: 1 }, signal }), {
+      code: "conflict",
+    });
+    await t.rejects(client.call("rollBackService", { params, body: { revision: 99 }, signal }), {
+      code: "not_found",
+    });
+  },
+);

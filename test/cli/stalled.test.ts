@@ -37,7 +37,7 @@ function task(overrides: Partial<TaskView>): TaskView {
     revision: 1,
     desired: "running",
     status: "starting",
-    phase: "pending",
+    phase: "Pending",
     run: null,
     placement: "",
     createdAtIndex: 1,

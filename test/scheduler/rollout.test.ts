@@ -266,3 +266,17 @@ t.test("changed constraints move tasks one at a time", async (t) => {
   world.run(20_000, () => t.ok(world.serving().length >= 2));
   t.strictSame(world.perNode(), { n2: 2, n3: 1 });
 });
+
+t.test("E4: what is put back before it rolled out restarts nothing", async (t) => {
+  const world = new World(["n1", "n2", "n3"]);
+  world.put();
+  world.run(5_000);
+  const before = world.running().map(({ id }) => id);
+  world.put({ template: template({ image: "web:2" }) });
+  world.submit({ kind: "roll_back_service", service: web, nowMs: world.now });
+  world.run(20_000);
+  t.strictSame(
+    world.running().map(({ id }) => id),
+    before,
+  );
+});

@@ -30,7 +30,8 @@ export async function scale(
   }
 }
 
-function parsePair(text: string): { readonly name: string; readonly replicas: number } {
+/** `web=5` */
+export function parsePair(text: string): { readonly name: string; readonly replicas: number } {
   const match = /^([^=]+)=(\d{1,5})$/.exec(text);
   if (match?.[1] === undefined) {
     throw new CliError("usage", `"${text}" is not SERVICE=NUMBER, for example web=5`);

@@ -1,0 +1,173 @@
+import type { PendingView, RevisionView, TaskView, WhatIfView, WhyView } from "../../api/index.ts";
+import { readBytes, readCpuMillis } from "../../spec/index.ts";
+import { CliError } from "../cli-error.ts";
+import { exitCode } from "../exit-code.ts";
+import { followRollout } from "../follow.ts";
+import { findService, type Session, show, warnWithoutQuorum } from "../session.ts";
+import { age, table } from "../table.ts";
+import { parsePair } from "./change.ts";
+import { describeChanges, readManifest } from "./up.ts";
+
+/** `skein why NAME[.SLOT]` */
+export async function why(session: Session, name: string): Promise<void> {
+  const [service = "", slot] = name.split(".");
+  const found = await findService(session, service);
+  const view = await session.client.call("why", {
+    params: { namespace: found.namespace, name: found.name },
+    signal: session.signal,
+  });
+  const isAsked = (each: { readonly slot: number }) =>
+    slot === undefined || String(each.slot) === slot;
+  const asked: WhyView = {
+    ...view,
+    tasks: view.tasks.filter((task) => isAsked(task) || task.name === name),
+    pending: view.pending.filter(isAsked),
+  };
+  if (slot !== undefined && asked.tasks.length + asked.pending.length === 0) {
+    throw new CliError("not_found", `There is no task ${name}. See: skein ps ${service}`);
+  }
+  show(session, asked, (answer) => whyText(answer, session.now()));
+  await warnWithoutQuorum(session);
+}
+
+function whyText(view: WhyView, nowMs: number): string {
+  const where = `state of log index ${view.index}, leader ${view.leader ?? "none"}`;
+  const nodes = view.nodes.map((node) => verdictLine(node));
+  return [
+    `${view.service}  revision ${view.revision}  (${where})\n`,
+    ...view.tasks.map((task) => taskText(task, nowMs)),
+    ...view.pending.map(pendingText),
+    "One more task:\n",
+    ...nodes,
+  ].join("");
+}
+
+function taskText(task: WhyView["tasks"][number], nowMs: number): string {
+  const decided = task.createdAtIndex === null ? "" : `, log index ${task.createdAtIndex}`;
+  const lines = [
+    `${task.name}  ${task.phase} on ${task.node} for ${age(task.createdAt, nowMs)}  (revision ${task.revision}${decided})`,
+    `  started   ${task.reason}`,
+    ...(task.placement === "" ? [] : [`  there     ${task.placement}`]),
+    ...restartLines(task),
+    ...(task.stopReason === "" ? [] : [`  stopped   ${task.stopReason}`]),
+  ];
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+function restartLines({ restarts, message, exitCode: code }: TaskView): readonly string[] {
+  const last = message === "" ? "" : ` Last: ${message}`;
+  const times = restarts === 1 ? "once" : `${restarts} times`;
+  if (restarts > 0) return [`  restarted ${times}.${last}`];
+  if (message === "" && code === null) return [];
+  return [`  ended     ${message || `exit code ${code}`}`];
+}
+
+function pendingText({ message, nodes, wouldHelp }: PendingView): string {
+  const help = wouldHelp === "" ? "" : `Would be placed by: ${wouldHelp}.\n`;
+  const first = nodes.length === 0 ? message : `${message.split(":")[0]}:`;
+  return `${first}\n${nodes.map((node) => verdictLine(node)).join("")}${help}`;
+}
+
+function verdictLine(node: {
+  readonly node: string;
+  readonly fits: boolean;
+  readonly message: string;
+}): string {
+  return `  ${node.node}  ${node.fits ? "yes" : "no "}  ${node.message}\n`;
+}
+
+type PlanOptions = {
+  readonly file?: readonly string[];
+  readonly allowIgnored?: boolean;
+  readonly kill?: readonly string[];
+  readonly addNode?: readonly string[];
+  readonly scale?: readonly string[];
+  readonly exitCode?: boolean;
+};
+
+/** `skein plan`: what a file, or an event, would change. Changes nothing. */
+export async function plan(session: Session, options: PlanOptions): Promise<void> {
+  const { kill = [], addNode = [], scale = [] } = options;
+  const isSupposed = kill.length + addNode.length + scale.length > 0;
+  const readsFile = options.file !== undefined || !isSupposed;
+  const services = readsFile ? [...readManifest(session, options).services] : [];
+  const scaled: { namespace: string; name: string; replicas: number }[] = [];
+  for (const { name, replicas } of scale.map(parsePair)) {
+    const { namespace, name: service } = await findService(session, name);
+    scaled.push({ namespace, name: service, replicas });
+  }
+  const view = await session.client.call("whatIf", {
+    body: { services, scale: scaled, kill: [...kill], addNodes: addNode.map(parseMachine) },
+    signal: session.signal,
+  });
+  show(session, view, planText);
+  const isChange = view.services.length > 0 || view.changes.some(({ action }) => action !== "none");
+  if (options.exitCode && isChange) session.setExitCode(exitCode.changes);
+}
+
+function planText(view: WhatIfView): string {
+  const changes = view.changes.length === 0 ? "" : describeChanges({ index: 0, ...view }, false);
+  const moves = view.services.flatMap(({ service, before, after, moves: list }) => [
+    `${service}: ${before} -> ${after} tasks\n`,
+    ...list.map(({ slot, from, to }) => `  ${slot}  ${from ?? "new"} -> ${to ?? "stopped"}\n`),
+  ]);
+  const none = moves.length === 0 ? "no task would start, stop or move\n" : "";
+  const open = view.isComplete ? "" : "The plan is longer than what was looked at.\n";
+  return [changes, none, ...moves, ...view.pending.map(pendingText), open].join("");
+}
+
+/** `4cpu/8g` */
+function parseMachine(text: string): { readonly cpuMillis: number; readonly memoryBytes: number } {
+  const [, cpu = "", memory = ""] = /^([\d.]+)cpus?\/([\d.]+ ?[a-z]*)$/i.exec(text) ?? [];
+  const cpuMillis = readCpuMillis(cpu);
+  const memoryBytes = readBytes(memory);
+  if (cpuMillis !== undefined && memoryBytes !== undefined && memoryBytes > 0) {
+    return { cpuMillis, memoryBytes };
+  }
+  throw new CliError("usage", `"${text}" is not a machine such as 4cpu/8g`);
+}
+
+/** `skein history NAME` */
+export async function history(session: Session, name: string): Promise<void> {
+  const { namespace, name: service } = await findService(session, name);
+  const params = { namespace, name: service };
+  const revisions = await session.client.call("serviceHistory", {
+    params,
+    signal: session.signal,
+  });
+  show(session, revisions, (found) => historyTable(found, session.now()));
+}
+
+function historyTable(revisions: readonly RevisionView[], nowMs: number): string {
+  const headings = ["REV", "CREATED", "BY", "IMAGE", "CHANGE", "STATUS"];
+  return table(
+    headings,
+    revisions.map((each) => [
+      String(each.revision),
+      each.createdAt === null ? "-" : `${age(each.createdAt, nowMs)} ago`,
+      each.by,
+      each.image || "-",
+      each.changes.join(", ") || "-",
+      each.status,
+    ]),
+  );
+}
+
+/** `skein rollback NAME [--to REV]` */
+export async function rollBack(
+  session: Session,
+  name: string,
+  { to, detach }: { readonly to?: string; readonly detach?: boolean },
+): Promise<void> {
+  if (to !== undefined && !/^[1-9]\d{0,8}$/.test(to)) {
+    throw new CliError("usage", `"${to}" is not a revision. See: skein history ${name}`);
+  }
+  const { namespace, name: service } = await findService(session, name);
+  const applied = await session.client.call("rollBackService", {
+    params: { namespace, name: service },
+    body: to === undefined ? {} : { revision: Number(to) },
+    signal: session.signal,
+  });
+  show(session, applied, (changes) => describeChanges(changes, false));
+  if (!detach) await followRollout(session, new Set([service]), { namespace, isUpdate: true });
+}
