@@ -200,11 +200,11 @@ function addExplaining(program: Command): void {
     (session, [name]) => why(session, String(name)),
   );
   client(
-    program
-      .command("plan")
-      .description("what a Compose file, or an event, would change; changes nothing")
-      .option("-f, --file <FILE>", "the Compose file; may be given several times", collect)
-      .option("--allow-ignored", "list keys that have no effect yet instead of refusing them")
+    files(
+      program
+        .command("plan")
+        .description("what a Compose file, or an event, would change; changes nothing"),
+    )
       .option("--kill <NODE>", "suppose that a node fails for good", collect)
       .option("--add-node <SIZE>", "suppose another machine, such as 4cpu/8g", collect)
       .option("--scale <SERVICE=N>", "suppose another number of replicas", collect)

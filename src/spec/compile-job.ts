@@ -6,7 +6,7 @@ import { Section } from "./section.ts";
 import type { ScheduleSpec, ServiceSpec, TaskTemplate } from "./service-spec.ts";
 
 /** How often a job that fails is tried again when its manifest does not say. */
-const defaultRetries = 3;
+export const defaultRetries = 3;
 /** Each task of a run is remembered until the run is forgotten. */
 const maxCompletions = 1_000;
 

@@ -1,4 +1,4 @@
-import { isJobMode } from "./compile-job.ts";
+import { defaultRetries, isJobMode } from "./compile-job.ts";
 import { duration, present, unless } from "./render-values.ts";
 import type { Json, ServiceSpec } from "./service-spec.ts";
 
@@ -36,10 +36,7 @@ export function renderJob({ mode, schedule }: ServiceSpec): Keys {
 /** `deploy.restart_policy` of a job: its retries, which are no restarts on the node. */
 export function renderRetries({ mode, template }: ServiceSpec): Keys | undefined {
   if (!isJobMode(mode)) return undefined;
-  if (mode.retries === 0) return { condition: "none" };
-  return present({
-    condition: "on-failure",
-    delay: unless(template.restart.delayMs, 0, duration),
-    max_attempts: mode.retries,
-  });
+  const delay = unless(template.restart.delayMs, 0, duration);
+  if (mode.retries === 0) return present({ condition: "none", delay });
+  return present({ delay, max_attempts: unless(mode.retries, defaultRetries) });
 }

@@ -68,8 +68,8 @@ function renderDeploy(spec: ServiceSpec): Keys {
       constraints: placement.constraints
         .filter(({ operator }) => operator !== "in")
         .map(({ key, operator, value }) => `${key} ${operator} ${value}`),
-      preferences: placement.preferences?.map(({ spread }) => ({ spread })),
       max_replicas_per_node: placement.maxReplicasPerNode,
+      preferences: placement.preferences?.map(({ spread }) => ({ spread })),
     }),
   });
 }

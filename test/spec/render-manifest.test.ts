@@ -19,6 +19,7 @@ t.test("A rendered manifest means the same", async (t) => {
         image: "web:1",
         ...(key === "x-job" && { deploy: { mode: "replicated-job", replicas: 20 } }),
         ...(key === "memswap_limit" && { mem_limit: "9m" }),
+        ...(key === "x-job" && { deploy: { mode: "replicated-job", replicas: 5 } }),
         ...Object.fromEntries([[key, parse(rule.example)]]),
       };
       const { before, after } = rendered(stringify({ name: "shop", services: { web } }));
@@ -57,6 +58,20 @@ t.test("A rendered manifest means the same", async (t) => {
         lines: `deploy: {restart_policy: {condition: ${condition}${more}}}`,
       })),
     ),
+    ...["none}", "on-failure, max_attempts: 7}", "on-failure, delay: 3s}"].map((policy) => ({
+      name: `a job with ${policy}`,
+      lines: `deploy: {mode: replicated-job, replicas: 4, restart_policy: {condition: ${policy}}\nx-job: {parallelism: 2}`,
+    })),
+    {
+      name: "a schedule in full",
+      lines:
+        "deploy: {mode: global-job}\nx-schedule: {cron: '*/5 * * * *', timezone: Europe/Berlin, overlap: allow, suspend: true}",
+    },
+    {
+      name: "preferences, packed",
+      lines:
+        "deploy: {placement: {preferences: [{spread: node.labels.zone}, {spread: node.id}]}}\nx-placement: {strategy: pack}",
+    },
     {
       name: "deploy in full",
       lines:

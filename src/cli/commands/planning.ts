@@ -3,10 +3,11 @@ import { readBytes, readCpuMillis } from "../../spec/index.ts";
 import { CliError } from "../cli-error.ts";
 import { exitCode } from "../exit-code.ts";
 import { followRollout } from "../follow.ts";
+import { type ManifestFlags, readManifest } from "../manifest-files.ts";
 import { findService, type Session, show, warnWithoutQuorum } from "../session.ts";
 import { age, table } from "../table.ts";
 import { parsePair } from "./change.ts";
-import { describeChanges, readManifest } from "./up.ts";
+import { describeChanges } from "./up.ts";
 
 /** `skein why NAME[.SLOT]` */
 export async function why(session: Session, name: string): Promise<void> {
@@ -76,9 +77,7 @@ function verdictLine(node: {
   return `  ${node.node}  ${node.fits ? "yes" : "no "}  ${node.message}\n`;
 }
 
-type PlanOptions = {
-  readonly file?: readonly string[];
-  readonly allowIgnored?: boolean;
+type PlanOptions = ManifestFlags & {
   readonly kill?: readonly string[];
   readonly addNode?: readonly string[];
   readonly scale?: readonly string[];
