@@ -286,6 +286,28 @@ t.test("connections that show nothing are bounded", async (t) => {
   t.ok((await closedAfterMs("127.0.0.20")) < 1_000, "one more is closed at once");
 });
 
+t.test("connections to the API are bounded per source", async (t) => {
+  const apiSocketPath = join(shortDirectory(t), "api.sock");
+  const api = createUnixServer((socket) => socket.resume());
+  t.teardown(() => api.close());
+  await new Promise<void>((resolve) => api.listen(apiSocketPath, resolve));
+  const rig = await startRig(t, "n1", { apiSocketPath, isDaemonAttached: true });
+  const { edgePort: port } = rig.configuration;
+  let closed = 0;
+  for (let i = 0; i < 128; i += 1) {
+    const socket = tlsConnect({ port, host: "127.0.0.1", rejectUnauthorized: false });
+    t.teardown(() => socket.destroy());
+    socket.on("error", () => undefined);
+    socket.on("close", () => {
+      closed += 1;
+    });
+    await new Promise((resolve) => socket.once("secureConnect", resolve));
+  }
+  t.equal(closed, 0);
+  t.match(await tlsExchange(port, "GET / HTTP/1.1\r\n\r\n", {}), /^HTTP\/1\.1 503 /);
+  t.equal(closed, 0, "those that are open stay");
+});
+
 t.test("young connections to libp2p are bounded, grown ones are not", async (t) => {
   const open = new Set<unknown>();
   const libp2p = await startTcpServer(t, (socket) => {

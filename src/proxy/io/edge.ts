@@ -12,6 +12,8 @@ import { answerText } from "./answers.ts";
 import { absorbErrors, connectTcp, connectUnix } from "./connect-tcp.ts";
 import { dataProtocol, type LocalEndpoints, serveTunnel } from "./data-path.ts";
 import {
+  apiConnectionsMax,
+  apiConnectionsPerSourceMax,
   classifyTimeoutMs,
   connectTimeoutMs,
   handshakeTimeoutMs,
@@ -53,6 +55,10 @@ export class Edge {
   readonly #places = new Map<string, () => void>();
   /** Connections that the daemon has not had the time to judge. */
   readonly #young = new Newcomers({ max: youngPeersMax, maxPerSource: youngPeersPerSourceMax });
+  readonly #apiConnections = new Newcomers({
+    max: apiConnectionsMax,
+    maxPerSource: apiConnectionsPerSourceMax,
+  });
   /** Open tunnels of other nodes. */
   readonly #tunnels = new Map<TLSSocket, readonly NodeId[]>();
   #removedNodes: ReadonlySet<NodeId> = new Set();
@@ -176,6 +182,13 @@ export class Edge {
   }
 
   #passToApi(socket: TLSSocket): void {
+    const leave = this.#apiConnections.enter(socket.remoteAddress);
+    if (leave === undefined) {
+      socket.end(answerText(503, "Too many connections to the API are open."));
+      socket.destroySoon();
+      return;
+    }
+    socket.once("close", leave);
     if (this.#options.isDaemonAttached()) {
       void this.#passToDaemon(socket, () => connectUnix(this.#configuration.apiSocketPath));
       return;

@@ -13,6 +13,9 @@ export const unclassifiedPerSourceMax = 64;
 export const youngPeersMax = 160;
 export const youngPeersPerSourceMax = 48;
 export const youngPeerMs = 3_000;
+/** TLS connections to the API, whose clients show who they are only with each request. */
+export const apiConnectionsMax = 1_024;
+export const apiConnectionsPerSourceMax = 128;
 /** How long a connection on the one port may take to show it, and to finish its handshake. */
 export const classifyTimeoutMs = 2_000;
 export const handshakeTimeoutMs = 5_000;
