@@ -64,7 +64,13 @@ export function openDesk(
 export async function startNodes(
   t: Test,
   count: number,
-): Promise<ContractNetwork & { readonly nodes: readonly Libp2pNetwork[] }> {
+): Promise<
+  ContractNetwork & {
+    readonly nodes: readonly Libp2pNetwork[];
+    /** What is open between two nodes carries nothing more, not even its end. New ones do. */
+    readonly swallow: (a: NodeId, b: NodeId) => void;
+  }
+> {
   const identities = await Promise.all(Array.from({ length: count }, () => newIdentity(t)));
   const members = new Cell<ReadonlySet<NodeId>>(new Set(identities.map(({ nodeId }) => nodeId)));
   const [first] = identities;
@@ -101,6 +107,9 @@ export async function startNodes(
     cut: (a, b) => {
       for (const relay of between(a, b)) relay?.cut();
     },
+    swallow: (a, b) => {
+      for (const relay of between(a, b)) relay?.swallow();
+    },
     heal: (a, b) => {
       for (const relay of between(a, b)) relay?.heal();
     },
@@ -110,12 +119,14 @@ export async function startNodes(
 type Relay = {
   readonly address: string;
   cut(): void;
+  swallow(): void;
   heal(): void;
   close(): void;
 };
 
 async function startRelay(port: number): Promise<Relay> {
   const sockets = new Set<net.Socket>();
+  const swallowed = new Set<net.Socket>();
   let isCut = false;
   const server = net.createServer((inbound) => {
     if (isCut) {
@@ -128,10 +139,13 @@ async function startRelay(port: number): Promise<Relay> {
       [outbound, inbound],
     ] as const) {
       sockets.add(socket);
-      socket.on("error", () => other.destroy());
+      const end = () => {
+        if (!swallowed.has(socket)) other.destroy();
+      };
+      socket.on("error", end);
       socket.on("close", () => {
         sockets.delete(socket);
-        other.destroy();
+        end();
       });
       socket.pipe(other);
     }
@@ -148,6 +162,13 @@ async function startRelay(port: number): Promise<Relay> {
     cut() {
       isCut = true;
       drop();
+    },
+    swallow() {
+      for (const socket of sockets) {
+        swallowed.add(socket);
+        socket.unpipe();
+        socket.resume();
+      }
     },
     heal() {
       isCut = false;

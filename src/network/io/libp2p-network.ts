@@ -27,6 +27,8 @@ import { admittingProtocols } from "./strangers.ts";
 
 /** How long the negotiation of a stream may take. */
 const negotiationMs = 4_000;
+/** Two that dial each other at once keep both connections; later than this is no coincidence. */
+const crossedDialsMs = 5_000;
 const streamLimits = { maxInboundStreams: 1_000, maxOutboundStreams: 1_000 };
 
 export type NetworkOptions = {
@@ -94,7 +96,10 @@ export class Libp2pNetwork implements PeerNetwork {
     const update = () => this.#update();
     this.#host.addEventListener("peer:connect", update);
     this.#host.addEventListener("peer:disconnect", update);
-    this.#host.addEventListener("connection:open", ({ detail }) => this.#watch.opened(detail));
+    this.#host.addEventListener("connection:open", ({ detail }) => {
+      this.#watch.opened(detail);
+      this.#dropLost(detail);
+    });
     this.#host.services.pubsub.addEventListener("message", ({ detail }) => {
       if (detail.type !== "signed") return;
       const listeners = this.#topics.get(detail.topic) ?? [];
@@ -307,6 +312,19 @@ export class Libp2pNetwork implements PeerNetwork {
     for (const connection of this.#host.getConnections(peerIdFromString(peer))) {
       // Not closed in good order: that would wait for the peer.
       connection.abort(reason);
+    }
+  }
+
+  /**
+   * A peer dials only when it has no connection: what was open to it before is lost, though
+   * nothing may ever say so where a firewall swallows the packets of old connections.
+   */
+  #dropLost({ id, direction, remotePeer, timeline }: Connection): void {
+    if (direction !== "inbound") return;
+    const reason = new NetworkError("unreachable", "The peer has connected anew.");
+    for (const other of this.#host.getConnections(remotePeer)) {
+      const isOld = timeline.open - other.timeline.open > crossedDialsMs;
+      if (other.id !== id && isOld) other.abort(reason);
     }
   }
 
