@@ -99,6 +99,19 @@ t.test("placement", async (t) => {
       codes: ["constraint", "constraint"],
     },
     {
+      name: "of several machines, none of which is here, none is found",
+      spec: { mode: replicas(1), placement: on("node.hostname", "in", "n3,n4") },
+      codes: ["constraint", "constraint"],
+    },
+    {
+      name: "a machine that is not among several is refused",
+      spec: {
+        mode: replicas(2),
+        placement: { ...on("node.hostname", "in", "n2,n3"), maxReplicasPerNode: 1 },
+      },
+      codes: ["constraint", "max_replicas_per_node"],
+    },
+    {
       name: "a platform that no node has is refused",
       spec: { mode: replicas(1), placement: on("node.platform.arch", "==", "arm64") },
       codes: ["constraint", "constraint"],
@@ -139,7 +152,7 @@ t.test("placement", async (t) => {
   });
 });
 
-function on(key: string, operator: "==" | "!=", value: string): ServiceSpec["placement"] {
+function on(key: string, operator: "==" | "!=" | "in", value: string): ServiceSpec["placement"] {
   return { constraints: [{ key, operator, value }] };
 }
 
