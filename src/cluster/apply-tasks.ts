@@ -25,10 +25,15 @@ export function updateTasks(state: ClusterState, command: CommandOf<"update_task
     if (task !== undefined && task.result === undefined) tasks.set(id, { ...task, result });
   }
   for (const id of command.forget) tasks.delete(id);
+  // A plan creates many tasks of few services: only their own are to be looked through each time.
+  const siblings = tasksByService(tasks, new Set(command.create.map(({ service }) => service)));
   for (const task of command.create) {
-    const problem = problemOfNew(task, state, tasks);
+    if (tasks.has(task.id)) return rejected(state, "stale", `Task ${task.id} exists already.`);
+    const others = siblings.get(task.service) ?? [];
+    const problem = problemOfNew(task, state, others);
     if (problem !== undefined) return rejected(state, "stale", problem);
     tasks.set(task.id, { ...task, createdAtIndex: state.index });
+    others.push(task);
   }
   const volumeHomes = homesAfter(state, command.create);
   const services = new Map<ServiceKey, Service>(state.services);
@@ -57,6 +62,15 @@ function homesAfter(state: ClusterState, created: readonly Task[]): ClusterState
   return withNewHomes(state.volumeHomes, bound);
 }
 
+function tasksByService(
+  tasks: ReadonlyMap<TaskId, Task>,
+  wanted: ReadonlySet<ServiceKey>,
+): Map<ServiceKey, Task[]> {
+  const groups = new Map([...wanted].map((key): [ServiceKey, Task[]] => [key, []]));
+  for (const task of tasks.values()) groups.get(task.service)?.push(task);
+  return groups;
+}
+
 /**
  * Two leaders can both believe, for a moment, that a replica is missing. Only one of their
  * plans may create it: at most one running task per slot (per node, where global) and revision.
@@ -65,17 +79,16 @@ function homesAfter(state: ClusterState, created: readonly Task[]): ClusterState
 function problemOfNew(
   task: Task,
   state: ClusterState,
-  tasks: ReadonlyMap<TaskId, Task>,
+  siblings: readonly Task[],
 ): string | undefined {
   const service = state.services.get(task.service);
   if (service === undefined) return `Service ${task.service} does not exist.`;
   if (!state.nodes.has(task.nodeId)) return `Node ${task.nodeId} does not exist.`;
   if (!service.templates.has(task.revision)) return `Revision ${task.revision} does not exist.`;
   const isGlobal = runsPerNode(service.spec.mode);
-  for (const other of tasks.values()) {
-    if (other.id === task.id) return `Task ${task.id} exists already.`;
+  for (const other of siblings) {
     const isSamePlace = isGlobal ? other.nodeId === task.nodeId : other.slot === task.slot;
-    if (other.service !== task.service || !isSamePlace || other.run !== task.run) continue;
+    if (!isSamePlace || other.run !== task.run) continue;
     if (other.result?.outcome === "succeeded") {
       return `Slot ${task.slot} of ${task.service} has been completed already.`;
     }

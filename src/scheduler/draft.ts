@@ -24,6 +24,10 @@ export class Draft {
   readonly usages: NodeUsages;
   readonly #newTaskId: () => TaskId;
   readonly #tasksByService = new Map<ServiceKey, Map<TaskId, Task>>();
+  /** Sorted lists, until a task of the service changes. */
+  readonly #sorted = new Map<ServiceKey, readonly Task[]>();
+  /** Stopped tasks by service: few, and asked for at every placement. */
+  readonly #stopped = new Map<ServiceKey, Map<TaskId, Task>>();
   readonly #create: Task[] = [];
   readonly #stop: { readonly id: TaskId; readonly reason: string }[] = [];
   readonly #forget: TaskId[] = [];
@@ -49,8 +53,28 @@ export class Draft {
 
   /** All tasks of one service, stopped ones included, ordered by slot, then id. */
   tasksOf(service: ServiceKey): readonly Task[] {
+    const known = this.#sorted.get(service);
+    if (known !== undefined) return known;
     const tasks = [...(this.#tasksByService.get(service)?.values() ?? [])];
+    tasks.sort((a, b) => a.slot - b.slot || compareText(a.id, b.id));
+    this.#sorted.set(service, tasks);
+    return tasks;
+  }
+
+  /** The stopped tasks of one service that are remembered, ordered by slot, then id. */
+  stoppedOf(service: ServiceKey): readonly Task[] {
+    const tasks = [...(this.#stopped.get(service)?.values() ?? [])];
     return tasks.sort((a, b) => a.slot - b.slot || compareText(a.id, b.id));
+  }
+
+  /** How many of the tasks that should run each node has, without those that leave. */
+  siblingsOf(service: ServiceKey, leaving: ReadonlySet<TaskId>): ReadonlyMap<NodeId, number> {
+    const counts = new Map<NodeId, number>();
+    for (const task of this.#tasksByService.get(service)?.values() ?? []) {
+      if (task.desired !== "running" || leaving.has(task.id)) continue;
+      counts.set(task.nodeId, (counts.get(task.nodeId) ?? 0) + 1);
+    }
+    return counts;
   }
 
   runningOf(service: ServiceKey): readonly Task[] {
@@ -105,6 +129,8 @@ export class Draft {
   forget(task: Task): void {
     this.#forget.push(task.id);
     this.#tasksByService.get(task.service)?.delete(task.id);
+    this.#stopped.get(task.service)?.delete(task.id);
+    this.#sorted.delete(task.service);
     this.#touched.add(task.service);
   }
 
@@ -157,6 +183,11 @@ export class Draft {
   }
 
   #put(task: Task): void {
+    this.#sorted.delete(task.service);
+    if (task.desired === "stopped") {
+      const stopped = this.#stopped.get(task.service) ?? new Map<TaskId, Task>();
+      this.#stopped.set(task.service, stopped.set(task.id, task));
+    }
     const tasks = this.#tasksByService.get(task.service);
     if (tasks === undefined) this.#tasksByService.set(task.service, new Map([[task.id, task]]));
     else tasks.set(task.id, task);

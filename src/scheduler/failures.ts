@@ -37,7 +37,7 @@ export function rememberedFailures(
   revision: number,
 ): readonly Task[] {
   return draft
-    .tasksOf(service)
+    .stoppedOf(service)
     .filter((task) => wasStoppedAsFailed(task) && task.revision === revision)
     .filter((task) => (only === undefined ? task.slot === slot : task.nodeId === only))
     .sort((a, b) => failedAtMs(draft.facts, a) - failedAtMs(draft.facts, b));

@@ -1,6 +1,6 @@
 import { type Service, type Task, templateOf } from "../cluster/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
-import { countByNode, type Draft } from "./draft.ts";
+import type { Draft } from "./draft.ts";
 import { explainBackOff, explainUnplaceable, explainWaitingForStop } from "./explain.ts";
 import { failuresByNode, rememberedFailures, retryAtMs } from "./failures.ts";
 import { staticHostPorts } from "./node-usage.ts";
@@ -23,8 +23,8 @@ function waitsForStop(
   const hasHostPorts = staticHostPorts(service.spec.template).length > 0;
   if (!stopsFirst(service) && !hasHostPorts) return undefined;
   return draft
-    .tasksOf(key)
-    .filter((task) => task.desired === "stopped" && draft.facts.mayStillRun(task))
+    .stoppedOf(key)
+    .filter((task) => draft.facts.mayStillRun(task))
     .find((task) => (only === undefined ? task.slot === slot : task.nodeId === only));
 }
 
@@ -126,12 +126,11 @@ function placeAt(
   const key = position.service;
   // Leaving tasks are no siblings: their successors spread as if they were gone already.
   const going = new Set(all.flatMap((each) => each.leaving.map(({ task }) => task.id)));
-  const staying = draft.runningOf(key).filter((task) => !going.has(task.id));
   return place(draft.facts, draft.usages, {
     service,
     template,
     slot: position.slot,
-    siblings: countByNode(staying),
+    siblings: draft.siblingsOf(key, going),
     failures: failuresByNode(rememberedFailures(draft, position, revision)),
     only: position.only,
     leaving: new Set(leaving.map(({ id }) => id)),

@@ -14,6 +14,7 @@ export function refusalOf(
   usages: NodeUsages,
   request: PlacementRequest,
   candidate: NodeFacts,
+  needs: Needs = needsOf(facts, request),
 ): Refusal | undefined {
   const { node, status, report } = candidate;
   const refuse = (code: RefusalCode, message: string): Refusal => ({
@@ -23,7 +24,7 @@ export function refusalOf(
     message,
   });
   // First of all: that the data is elsewhere explains more than that there is no room here.
-  const elsewhere = volumeElsewhere(facts, request, node.id);
+  const elsewhere = volumeElsewhere(facts, needs, node.id);
   if (elsewhere !== undefined) return refuse("volume_elsewhere", elsewhere);
   if (status !== "alive") return refuse("not_alive", notAliveMessage(facts, candidate));
   if (node.eligibility !== "active") return refuse("draining", "the node is draining");
@@ -41,8 +42,24 @@ export function refusalOf(
   if (shortage !== undefined) {
     return { ...refuse(shortage.code, shortage.message), missing: shortage.missing };
   }
-  const port = takenPort(facts, usages, request, node.id);
+  if (needs.ports.length === 0) return undefined;
+  const port = takenPort(facts, usages, { ...needs, leaving: request.leaving }, node.id);
   return port === undefined ? undefined : refuse("host_port_in_use", port);
+}
+
+/** What is the same for every node that is asked, so that it is worked out once. */
+export type Needs = {
+  readonly homes: readonly { readonly volume: string; readonly home: NodeId }[];
+  readonly ports: readonly string[];
+};
+
+export function needsOf({ state }: Facts, request: PlacementRequest): Needs {
+  const { service, template, slot } = request;
+  const homes = boundVolumes(service.spec.mode, template, slot).flatMap(({ volume, key }) => {
+    const home = state.volumeHomes.get(key);
+    return home === undefined ? [] : [{ volume, home }];
+  });
+  return { homes, ports: staticHostPorts(template) };
 }
 
 /** With how long it has been so, and when its tasks are given to others. */
@@ -57,14 +74,9 @@ function seconds(ms: number): number {
 }
 
 /** A task follows the data of its named volumes, wherever else there may be room. */
-function volumeElsewhere(
-  { state, nodes }: Facts,
-  { service, template, slot }: PlacementRequest,
-  nodeId: NodeId,
-): string | undefined {
-  for (const { volume, key } of boundVolumes(service.spec.mode, template, slot)) {
-    const home = state.volumeHomes.get(key);
-    if (home === undefined || home === nodeId) continue;
+function volumeElsewhere({ nodes }: Facts, { homes }: Needs, nodeId: NodeId): string | undefined {
+  for (const { volume, home } of homes) {
+    if (home === nodeId) continue;
     const there = nodes.get(home);
     const down = there !== undefined && there.status !== "alive" ? ` (${there.status})` : "";
     return `the data of volume ${volume} is on ${there?.node.name ?? home}${down}`;
@@ -98,10 +110,10 @@ function shortageOf(
 function takenPort(
   facts: Facts,
   usages: NodeUsages,
-  { template, leaving }: PlacementRequest,
+  { ports, leaving }: Pick<Needs, "ports"> & Pick<PlacementRequest, "leaving">,
   nodeId: NodeId,
 ): string | undefined {
-  for (const key of staticHostPorts(template)) {
+  for (const key of ports) {
     const holder = usages.of(nodeId).hostPorts.get(key);
     if (holder !== undefined && !leaving.has(holder.id)) {
       return `host port ${key} is in use by ${holder.service}.${holder.slot}`;
