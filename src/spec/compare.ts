@@ -1,4 +1,4 @@
-import type { ServiceSpec, TaskTemplate } from "./service-spec.ts";
+import type { MountSpec, ServiceSpec, TaskTemplate } from "./service-spec.ts";
 
 /**
  * The canonical text of a template: equal for templates that make equal containers,
@@ -52,7 +52,7 @@ function describeChange(
   after: string | undefined,
 ): string | undefined {
   if (before === after) return undefined;
-  const isSecret = name.startsWith("environment ") && secretName.test(name);
+  const isSecret = /^(?:environment|engine logging|extension) /.test(name) && secretName.test(name);
   if (before === undefined) return isSecret ? `${name} added` : `${name} + ${shown(after)}`;
   if (after === undefined) return isSecret ? `${name} removed` : `${name} - ${shown(before)}`;
   return isSecret ? `${name} changed` : `${name} ${shown(before)} -> ${shown(after)}`;
@@ -92,7 +92,9 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
     "mount",
     mounts.map((mount) => [
       mount.target,
-      `${mount.kind} ${mount.source ?? ""}${mount.readOnly ? " (read-only)" : ""}`,
+      [mount.kind, mount.source, mount.readOnly && "(read-only)", ...mountOptions(mount)]
+        .filter((word) => word !== undefined && word !== false)
+        .join(" "),
     ]),
   );
   each(
@@ -110,7 +112,21 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
   set("max replicas per node", placement.maxReplicasPerNode);
   set("spread over", placement.preferences?.map(({ spread }) => spread).join(", "));
   set("placement strategy", placement.strategy);
+  each(
+    facts,
+    "extension",
+    Object.entries(spec.extensions ?? {}).map(([key, value]) => [key, JSON.stringify(value)]),
+  );
   return facts;
+}
+
+function mountOptions({ propagation, noCopy, sizeBytes, mode }: MountSpec): readonly string[] {
+  return [
+    ...(propagation === undefined ? [] : [propagation]),
+    ...(noCopy === true ? ["nocopy"] : []),
+    ...(sizeBytes === undefined ? [] : [`size=${sizeBytes}`]),
+    ...(mode === undefined ? [] : [`mode=${mode.toString(8)}`]),
+  ];
 }
 
 function each(

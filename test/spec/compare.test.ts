@@ -57,9 +57,32 @@ const cases: readonly {
       "limits memory 64M -> 128M",
       "environment C + 3",
       "mount /b + bind /a (read-only)",
-      "mount /run + tmpfs ",
+      "mount /run + tmpfs",
     ],
     isSame: false,
+  },
+  {
+    name: "what the engine is told, and options of mounts",
+    before: "tty: true\nlogging: {options: {splunk-token: a}}\ntmpfs: ['/a:size=1m']",
+    after: "shm_size: 8m\nlogging: {options: {splunk-token: b}}\ntmpfs: ['/a:size=2m,mode=700']",
+    lines: [
+      "mount /a tmpfs size=1048576 -> tmpfs size=2097152 mode=700",
+      "engine tty - true",
+      "engine logging options splunk-token changed",
+      "engine shm + 8M",
+    ],
+    isSame: false,
+  },
+  {
+    name: "keys of its own, which restart nothing",
+    before: "x-a: {b: 1}\nx-password: a",
+    after: "x-a: {b: 2}\nx-password: b\nx-c: d",
+    lines: [
+      'extension x-a {"b":1} -> {"b":2}',
+      "extension x-password changed",
+      'extension x-c + "d"',
+    ],
+    isSame: true,
   },
   {
     name: "the order of the words of a command",
