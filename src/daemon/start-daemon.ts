@@ -1,4 +1,3 @@
-import { X509Certificate } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { startAgent } from "../agent/index.ts";
@@ -11,7 +10,12 @@ import { Cell, type Logger, type NodeId, nodeId, type ReadableCell } from "../ke
 import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
 import { AdmissionDesk } from "../network/io/admission.ts";
 import { type ClusterKey, dropClusterKey, saveClusterKey } from "../network/io/cluster-key.ts";
-import { type Credentials, caFingerprint, saveCredentials } from "../network/io/credentials.ts";
+import {
+  type Credentials,
+  caFingerprint,
+  saveCredentials,
+  validityOf,
+} from "../network/io/credentials.ts";
 import { type Identity, loadOrCreateIdentity } from "../network/io/identity.ts";
 import { type Libp2pNetwork, startLibp2pNetwork } from "../network/io/libp2p-network.ts";
 import type { ProxyConfiguration } from "../proxy/index.ts";
@@ -267,7 +271,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     recovery: new Recovery({ self: base.self, raft, state: base.store.state, clock }),
     doctor: (wanted) => doctor.view(wanted),
-    certificateExpiresAtMs: () => certificateEndMs(base.credentials.tlsCertificatePem),
+    certificateExpiresAtMs: trust.certificatesEndMs,
     clock,
   });
   await startApi(base, { handlers: makeHandlers(backend), starting });
@@ -301,10 +305,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 function ownEdge({ listen }: Settings): { readonly host: string; readonly port: number } {
   const here = listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host === "::" ? "::1" : listen.host;
   return { host: here, port: listen.port };
-}
-
-function certificateEndMs(pem: string): number {
-  return Date.parse(new X509Certificate(pem).validTo);
 }
 
 type Submit = (command: Command, options: { readonly signal: AbortSignal }) => Promise<Outcome>;
@@ -402,6 +402,8 @@ async function startNetwork({
 type Trust = {
   /** What a person has to look at. */
   warnings(): readonly string[];
+  /** Until when this node's certificates last, wall clock, ms; later after each renewal. */
+  certificatesEndMs(): number;
   /** Whether these nodes hold the cluster key: one of the voters has to, for ever. */
   readonly mayVote: Parameters<typeof startVoterLoop>[0]["mayVote"];
 };
@@ -461,6 +463,7 @@ function startTrust(
   );
   return {
     warnings: () => [...keyLoop.warnings(), ...certificateLoop.warnings()],
+    certificatesEndMs: () => validityOf(credentials.get()).untilMs,
     mayVote: async (nodes, { signal }) => {
       // A leader that has lost the key itself must not keep others from voting.
       if (clusterKey.get() === undefined) return true;
