@@ -7,16 +7,16 @@ import { supportMatrix } from "../../src/spec/support-matrix.ts";
 const page = new URL("../../docs/reference/manifest.md", import.meta.url);
 
 const schema = new URL("../../docs/reference/manifest.schema.json", import.meta.url);
-const schemaText = () => `${JSON.stringify(manifestSchema(), undefined, 2)}\n`;
 
 // `SKEIN_WRITE_DOCS=1` writes the pages anew instead of comparing them.
 if (process.env["SKEIN_WRITE_DOCS"] === "1") {
   writeFileSync(page, supportMatrix());
-  writeFileSync(schema, schemaText());
+  writeFileSync(schema, `${JSON.stringify(manifestSchema(), undefined, 2)}\n`);
 }
 
 t.test("The published JSON Schema is the one that the parser's table makes", async (t) => {
-  t.equal(readFileSync(schema, "utf8"), schemaText());
+  // The formatter breaks its lines otherwise.
+  t.strictSame(JSON.parse(readFileSync(schema, "utf8")), manifestSchema());
 });
 
 t.test("The reference page of the manifest", async (t) => {
