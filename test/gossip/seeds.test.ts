@@ -12,7 +12,7 @@ const regressionSeeds = [17, 112, 121];
 const knownSeeds = 40;
 const freshSeeds = 60;
 /** A bug that takes more is looked for by `npm run sim -- gossip --planted` only. */
-const maxSeedsHere = 50;
+const maxSeedsHere = 100;
 
 // Seconds of both cores; much more where others use them as well.
 t.setTimeout(300_000);
