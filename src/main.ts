@@ -33,6 +33,6 @@ if (command === "proxy") {
   const { makeProgram, runProgram } = await import("./cli/program.ts");
   const { addDaemonCommand } = await import("./daemon/command.ts");
   const program = makeProgram(manifest.version);
-  addDaemonCommand(program, manifest.version);
+  addDaemonCommand(program, { version: manifest.version, mainPath: import.meta.filename });
   process.exitCode = await runProgram(program, process.argv.slice(2));
 }

@@ -8,6 +8,7 @@ import {
   saveCredentials,
 } from "../../src/network/io/credentials.ts";
 import { loadOrCreateIdentity } from "../../src/network/io/identity.ts";
+import { bundle } from "../bundle.ts";
 import { UnableToRun } from "./errors.ts";
 import { freePorts, startProcess } from "./processes.ts";
 import {
@@ -35,13 +36,16 @@ export async function startOurCluster({
   );
   const nodes = await makeMembers(directories, ports.slice(0, memberCount));
   const httpPorts = ports.slice(memberCount);
+  // As the published package is.
+  const programs = join(directory, "programs");
+  await bundle({ programs: { node: nodeScript }, directory: programs });
   await using starting = new AsyncDisposableStack();
   const members: LogMember[] = [];
   // The first one last: it takes the others in, who must be there to agree.
   for (const [place, own] of [...directories.entries()].reverse()) {
     const httpPort = httpPorts[place] ?? 0;
     const orders: RaftNodeOrders = { directory: own, place, members: nodes, httpPort };
-    const command = [process.execPath, nodeScript, JSON.stringify(orders)];
+    const command = [process.execPath, join(programs, "node.mjs"), JSON.stringify(orders)];
     const logPath = `${own}.log`;
     // The daemon keeps compiled code between its starts, too.
     const environment = { NODE_COMPILE_CACHE: join(directory, "compiled") };

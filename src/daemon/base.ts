@@ -12,6 +12,8 @@ import type { Settings } from "./settings.ts";
 export type DaemonOptions = {
   readonly settings: Settings;
   readonly version: string;
+  /** The file that this program began with; the proxy process begins with it too. */
+  readonly mainPath: string;
   readonly logger: Logger;
   /** Something broke that only a restart from disk can mend. */
   readonly onFatal: (error: unknown) => void;

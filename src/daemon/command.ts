@@ -3,7 +3,10 @@ import type { Command } from "commander";
 import type { DaemonFlags } from "./settings.ts";
 
 /** Adds `skein daemon` to the command line. The daemon itself is loaded only when it runs. */
-export function addDaemonCommand(program: Command, version: string): void {
+export function addDaemonCommand(
+  program: Command,
+  skein: { readonly version: string; readonly mainPath: string },
+): void {
   program
     .command("daemon")
     .description("run this machine's daemon; without --join it starts a new cluster")
@@ -35,7 +38,7 @@ export function addDaemonCommand(program: Command, version: string): void {
       const settings = readSettings(flags, process.env, (path) => readFileSync(path, "utf8"));
       // From here on the secret lives in memory only; children must not inherit it.
       delete process.env["SKEIN_TOKEN"];
-      process.exitCode = await runDaemon(settings, version);
+      process.exitCode = await runDaemon(settings, skein);
     });
 }
 

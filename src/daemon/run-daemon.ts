@@ -11,7 +11,10 @@ const stopTimeoutMs = 4_500;
  * Runs the daemon until SIGTERM or SIGINT and resolves with the exit status. SIGTERM leaves
  * containers and the proxy running, for a restart or an upgrade; SIGINT stops the proxy too.
  */
-export async function runDaemon(settings: Settings, version: string): Promise<number> {
+export async function runDaemon(
+  settings: Settings,
+  { version, mainPath }: { readonly version: string; readonly mainPath: string },
+): Promise<number> {
   const logger = makeLogger({
     level: settings.logLevel,
     node: settings.name,
@@ -35,6 +38,7 @@ export async function runDaemon(settings: Settings, version: string): Promise<nu
     await using daemon = await startDaemon({
       settings,
       version,
+      mainPath,
       logger,
       onFatal: fatal.reject,
       print: (text) => process.stdout.write(text),

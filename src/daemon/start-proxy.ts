@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import { systemClock as clock } from "../kernel/io/system.ts";
 import type { Credentials } from "../network/io/credentials.ts";
 import type { Libp2pNetwork } from "../network/io/libp2p-network.ts";
@@ -8,11 +7,10 @@ import type { Base } from "./base.ts";
 import type { Settings } from "./settings.ts";
 
 export async function startProxy(base: Base, network: Libp2pNetwork): Promise<ProxyClient> {
-  const { paths, credentials, logger } = base;
-  const main = fileURLToPath(new URL(`../main${extensionOf(import.meta.url)}`, import.meta.url));
+  const { mainPath, paths, credentials, logger } = base;
   return await ProxyClient.start({
     socketPath: paths.proxySocket,
-    command: [process.execPath, main, "proxy", "--socket", paths.proxySocket],
+    command: [process.execPath, mainPath, "proxy", "--socket", paths.proxySocket],
     logPath: paths.proxyLog,
     configuration: proxyConfiguration(base, network, credentials),
     logger: logger.child({ part: "proxy" }),
@@ -46,9 +44,4 @@ export function proxyConfiguration(
 export function ownEdge({ listen }: Settings): { readonly host: string; readonly port: number } {
   const here = listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host === "::" ? "::1" : listen.host;
   return { host: here, port: listen.port };
-}
-
-/** `.ts` in the checkout, `.js` in the published package. */
-function extensionOf(url: string): string {
-  return url.slice(url.lastIndexOf("."));
 }

@@ -1,5 +1,3 @@
-// Must come before @peculiar/x509, whose dependency injection needs it.
-import "reflect-metadata";
 import {
   createHash,
   createPrivateKey,
@@ -8,11 +6,9 @@ import {
   X509Certificate as NodeX509,
   sign,
   verify,
-  webcrypto,
 } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import * as x509 from "@peculiar/x509";
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { type NodeId, nodeId } from "../../kernel/index.ts";
@@ -20,10 +16,8 @@ import { NetworkError } from "../errors.ts";
 import type { ClusterKey } from "./cluster-key.ts";
 import { writeSecretFile } from "./secret-file.ts";
 
-x509.cryptoProvider.set(webcrypto as Crypto);
 const packr = new Packr({ useRecords: false });
 
-const signing = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const dayMs = 86_400_000;
 const caValidityMs = 20 * 365 * dayMs;
 /** How long a node's certificates are good for, where nothing else is wished. */
@@ -76,33 +70,28 @@ export async function createCluster(options: {
 }): Promise<Credentials & ClusterKey> {
   const { clusterId, self, nowMs, lifetimeMs = certificateLifetimeMs } = options;
   const cluster = generateKeyPairSync("ed25519");
-  const ca = await webcrypto.subtle.generateKey(signing, true, ["sign", "verify"]);
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: serial(),
+  const { createAuthority } = await loadX509();
+  const { caPem, caKeyPem } = await createAuthority({
     name: `CN=skein cluster ${clusterId}`,
-    notBefore: new Date(nowMs - clockSkewMs),
-    notAfter: new Date(nowMs + caValidityMs),
-    keys: ca,
-    signingAlgorithm: signing,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(
-        x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign,
-        true,
-      ),
-    ],
+    fromMs: nowMs - clockSkewMs,
+    untilMs: nowMs + caValidityMs,
   });
   const trust = {
     clusterId,
     clusterPublicKey: cluster.publicKey.export({ format: "jwk" }).x ?? "",
     clusterKeyPem: cluster.privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
-    caPem: certificate.toString("pem"),
-    caKeyPem: await exportPem(ca.privateKey),
+    caPem,
+    caKeyPem,
   };
   const tls = newTlsKey();
   const { publicKeyPem } = tls;
   const issued = await issue(trust, { nodeId: self, publicKeyPem, nowMs, lifetimeMs });
   return { ...trust, ...issued, tlsKeyPem: tls.privateKeyPem, seeds: [] };
+}
+
+/** Only who issues certificates needs the library, whose loading takes a tenth of a start. */
+async function loadX509() {
+  return await import("./x509.ts");
 }
 
 type Trust = Pick<Credentials, "clusterId" | "clusterPublicKey" | "caPem"> & ClusterKey;
@@ -125,44 +114,18 @@ export async function issue(
     expiresAtMs,
   });
   const signature = sign(null, body, createPrivateKey(trust.clusterKeyPem));
-  const caKey = await webcrypto.subtle.importKey(
-    "pkcs8",
-    createPrivateKey(trust.caKeyPem).export({ format: "der", type: "pkcs8" }),
-    signing,
-    false,
-    ["sign"],
-  );
-  const publicKey = await webcrypto.subtle.importKey(
-    "spki",
-    createPublicKey(of.publicKeyPem).export({ format: "der", type: "spki" }),
-    signing,
-    true,
-    ["verify"],
-  );
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serial(),
-    subject: `CN=${of.nodeId}`,
-    issuer: new x509.X509Certificate(trust.caPem).subject,
-    notBefore: new Date(of.nowMs - clockSkewMs),
-    notAfter: new Date(expiresAtMs),
-    publicKey,
-    signingKey: caKey,
-    signingAlgorithm: signing,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([
-        x509.ExtendedKeyUsage.serverAuth,
-        x509.ExtendedKeyUsage.clientAuth,
-      ]),
-      new x509.SubjectAlternativeNameExtension([
-        { type: "url", value: `skein://node/${of.nodeId}` },
-      ]),
-    ],
+  const { createNodeCertificate } = await loadX509();
+  const tlsCertificatePem = await createNodeCertificate({
+    caPem: trust.caPem,
+    caKeyPem: trust.caKeyPem,
+    publicKeyPem: of.publicKeyPem,
+    nodeId: of.nodeId,
+    fromMs: of.nowMs - clockSkewMs,
+    untilMs: expiresAtMs,
   });
   return {
     membership: Buffer.from(packr.pack({ body, signature })).toString("base64url"),
-    tlsCertificatePem: certificate.toString("pem"),
+    tlsCertificatePem,
   };
 }
 
@@ -245,16 +208,4 @@ export function hasEnded({ expiresAtMs }: Membership, nowMs: number): boolean {
 /** SHA-256 of the CA certificate's DER form, hex: what tokens pin. */
 export function caFingerprint(caPem: string): string {
   return createHash("sha256").update(new NodeX509(caPem).raw).digest("hex");
-}
-
-async function exportPem(key: webcrypto.CryptoKey): Promise<string> {
-  const der = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", key));
-  return createPrivateKey({ key: der, format: "der", type: "pkcs8" })
-    .export({ format: "pem", type: "pkcs8" })
-    .toString();
-}
-
-function serial(): string {
-  const bytes = webcrypto.getRandomValues(new Uint8Array(16));
-  return `01${Buffer.from(bytes).toString("hex")}`;
 }
