@@ -1,9 +1,10 @@
-import { createServer, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { Cell, nodeId, silentLogger, whenCell } from "../../src/kernel/index.ts";
+import { http } from "../../src/kernel/io/http.ts";
 import { systemClock, systemRandom } from "../../src/kernel/io/system.ts";
 import { loadCredentials } from "../../src/network/io/credentials.ts";
 import { loadOrCreateIdentity } from "../../src/network/io/identity.ts";
@@ -55,16 +56,22 @@ class KeyMap implements RaftStateMachine {
   }
 
   snapshot(): Uint8Array {
-    return packr.pack({ revision: this.revision, values: [...this.#values] });
+    return packr.pack({
+      revision: this.revision,
+      keys: [...this.#values.keys()],
+      values: [...this.#values.values()],
+    });
   }
 
   restore(snapshot: Uint8Array): void {
-    const { revision, values } = packr.unpack(snapshot) as {
+    const { revision, keys, values } = packr.unpack(snapshot) as {
       revision: number;
-      values: [string, string][];
+      keys: readonly string[];
+      values: readonly string[];
     };
     this.revision = revision;
-    this.#values = new Map(values);
+    this.#values = new Map();
+    for (const [place, key] of keys.entries()) this.#values.set(key, values[place] ?? "");
   }
 }
 
@@ -120,7 +127,7 @@ async function run({ directory, place, members, httpPort }: RaftNodeOrders, sign
     const { revision } = map;
     return { self: identity.nodeId, leader: leader ?? null, voters: voters.length, revision };
   };
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     const answer = async () => {
       if (request.method === "GET") return statusOf();
       const header = () => ({ revision: String(map.revision) });

@@ -1,6 +1,6 @@
-import { request } from "node:http";
 import { connect } from "node:net";
 import { messageOf } from "../../kernel/index.ts";
+import { http } from "../../kernel/io/http.ts";
 import type { ProbeResult, Probes } from "../index.ts";
 
 const passed: ProbeResult = { kind: "passed" };
@@ -18,7 +18,7 @@ async function askHttp(
 ): Promise<ProbeResult> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const headers = { "user-agent": "skein-health", connection: "close" };
-  const asking = request({ ...target, agent: false, headers, signal }, (response) => {
+  const asking = http.request({ ...target, agent: false, headers, signal }, (response) => {
     resolve(response.statusCode ?? 0);
     // The body is of no interest, and may never end.
     response.destroy();

@@ -1,8 +1,9 @@
-import http from "node:http";
-import https from "node:https";
+import type { IncomingMessage } from "node:http";
+import type { RequestOptions } from "node:https";
 import { createInterface } from "node:readline";
 import tls from "node:tls";
 import { CodedError, codeOf, messageOf } from "../../kernel/index.ts";
+import { http, https } from "../../kernel/io/http.ts";
 import type { ApiTransport } from "../client.ts";
 
 /** `unreachable`: nobody answers. `not_trusted`: who answers is not of the token's cluster. */
@@ -115,7 +116,7 @@ function pemOf(der: Buffer): string {
 
 async function sendWith(
   request: typeof http.request | typeof https.request,
-  connection: https.RequestOptions,
+  connection: RequestOptions,
   { method, path, body, signal }: Parameters<ApiTransport["send"]>[0],
   describe: (error: Error) => TransportError,
 ): Promise<{ status: number; lines: AsyncIterable<string> }> {
@@ -125,7 +126,7 @@ async function sendWith(
       ? {}
       : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
   };
-  const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const outgoing = request({ ...connection, method, path, headers, signal, agent: false }, resolve);
   outgoing.on("error", (error) => reject(signal.aborted ? signal.reason : describe(error)));
   outgoing.end(body);

@@ -1,8 +1,8 @@
-import { STATUS_CODES } from "node:http";
+import { http } from "../../kernel/io/http.ts";
 
 /** An answer of the proxy's own: plain text, and the connection ends with it. */
 export function answerText(status: number, message?: string): string {
-  const title = STATUS_CODES[status] ?? "Error";
+  const title = http.STATUS_CODES[status] ?? "Error";
   const body = `${status} ${title}\n${message === undefined ? "" : `${message}\n`}`;
   const retry = status === 503 ? "Retry-After: 1\r\n" : "";
   return (

@@ -213,8 +213,14 @@ class FileLogStorage implements LogStorage {
     this.#assertUsable();
     const { snapshot } = this.#state;
     if (snapshot === undefined) return undefined;
+    const { meta, file, data } = snapshot;
+    if (data !== undefined) {
+      // Who starts reads it once, right after it was checked.
+      this.#state.snapshot = { meta, file };
+      return { meta, data };
+    }
     try {
-      return await readSnapshotFile(this.#disk, snapshot.file);
+      return await readSnapshotFile(this.#disk, file);
     } catch (error) {
       throw this.#fail(error);
     }

@@ -10,7 +10,12 @@ import { corruptLog } from "./storage-error.ts";
 /** Newest entries kept in memory; members that lag further are served from disk. */
 const maxTailBytes = 8 * 2 ** 20;
 
-export type StoredSnapshot = { readonly meta: SnapshotMeta; readonly file: SnapshotFile };
+export type StoredSnapshot = {
+  readonly meta: SnapshotMeta;
+  readonly file: SnapshotFile;
+  /** As read and checked when the log was opened; dropped once it was asked for. */
+  readonly data?: Uint8Array;
+};
 
 /** What the records add up to. */
 export class LogState {
@@ -84,8 +89,7 @@ export async function findSnapshot(
       continue;
     }
     try {
-      const { meta } = await readSnapshotFile(disk, file);
-      return { meta, file };
+      return { ...(await readSnapshotFile(disk, file)), file };
     } catch (error) {
       problem ??= error;
     }

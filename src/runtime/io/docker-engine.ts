@@ -1,7 +1,8 @@
-import { Agent } from "node:http";
+import type { Agent } from "node:http";
 import { Readable } from "node:stream";
 import type Docker from "dockerode";
 import { codeOf, messageOf } from "../../kernel/index.ts";
+import { http } from "../../kernel/io/http.ts";
 import { RuntimeError } from "../errors.ts";
 
 /** An ordinary call to the engine may take this long; a busy disk makes removals slow. */
@@ -41,7 +42,7 @@ export class DockerEngine implements Disposable {
   static async open(socketPath: string): Promise<DockerEngine> {
     // Loaded here because it takes some 35 MB, which a node without an engine need not pay.
     const { default: Dockerode } = await import("dockerode");
-    const agent = new Agent({ keepAlive: true });
+    const agent = new http.Agent({ keepAlive: true });
     const options = { socketPath, agent };
     return new DockerEngine(new Dockerode(options), socketPath, agent);
   }
