@@ -64,7 +64,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
   return {
     facts,
     subscribe: (listener) =>
-      onChange([state, observations, pending], listener, { delayMs: coalesceMs }),
+      onChange([state, observations, pending], listener, { delayMs: coalesceMs, clock }),
     submit,
     catchUp: options.catchUp,
     recovery: options.recovery,

@@ -1,4 +1,4 @@
-import type { ReadableCell } from "../kernel/index.ts";
+import type { Clock, ReadableCell } from "../kernel/index.ts";
 
 /**
  * Calls `action` soon after any of the cells changes: at most once per `delayMs`, and
@@ -7,18 +7,23 @@ import type { ReadableCell } from "../kernel/index.ts";
 export function onChange(
   cells: readonly ReadableCell<unknown>[],
   action: () => void,
-  { delayMs }: { readonly delayMs: number },
+  { delayMs, clock }: { readonly delayMs: number; readonly clock: Clock },
 ): () => void {
-  let timer: NodeJS.Timeout | undefined;
+  const stopping = new AbortController();
+  let isScheduled = false;
   const schedule = () => {
-    timer ??= setTimeout(() => {
-      timer = undefined;
+    if (isScheduled) return;
+    isScheduled = true;
+    const act = () => {
+      isScheduled = false;
       action();
-    }, delayMs);
+    };
+    // Rejects only by the undo.
+    clock.sleep(delayMs, { signal: stopping.signal }).then(act, () => undefined);
   };
   const stops = cells.map((cell) => cell.subscribe(schedule));
   return () => {
     for (const stop of stops) stop();
-    clearTimeout(timer);
+    stopping.abort();
   };
 }

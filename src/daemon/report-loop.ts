@@ -9,7 +9,7 @@ import {
   sameValue,
   type TaskStatus,
 } from "../cluster/index.ts";
-import type { NodeId, ReadableCell, ServiceKey } from "../kernel/index.ts";
+import type { Clock, NodeId, ReadableCell, ServiceKey } from "../kernel/index.ts";
 import { onChange } from "./coalesce.ts";
 
 /** Changes within this time travel as one report. */
@@ -37,6 +37,7 @@ type ReportOptions = {
   /** Empty on others than the leader. */
   readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
   readonly publish: (body: Uint8Array) => void;
+  readonly clock: Clock;
 };
 
 /**
@@ -56,6 +57,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
     pending,
     isDialOutOnly,
     publish,
+    clock,
   } = options;
   let last: NodeReport | undefined;
 
@@ -96,18 +98,22 @@ export function startReportLoop(options: ReportOptions): Disposable {
     }
   }
 
-  look();
   const stop = onChange([state, statuses, routesIndex, pending, isDialOutOnly], look, {
     delayMs: coalesceMs,
+    clock,
   });
-  const timer = setInterval(() => {
+  const stopping = new AbortController();
+  const sendNowAndThen = () => {
     const report = current();
     if (!sameValue(report, last)) send(report);
-  }, quietIntervalMs);
+    // Rejects only by the end of the loop.
+    clock.sleep(quietIntervalMs, { signal: stopping.signal }).then(sendNowAndThen, () => undefined);
+  };
+  sendNowAndThen();
   return {
     [Symbol.dispose]: () => {
       stop();
-      clearInterval(timer);
+      stopping.abort();
     },
   };
 }

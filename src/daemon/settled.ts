@@ -29,14 +29,20 @@ export function watchSettled(options: {
         settled.set(true);
         return;
       }
+      const late = new AbortController();
+      const done = new AbortController();
+      clock.sleep(leftMs, { signal: AbortSignal.any([signal, done.signal]) }).then(
+        () => late.abort(),
+        () => undefined,
+      );
       try {
-        await barrier({
-          signal: AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]),
-        });
+        await barrier({ signal: AbortSignal.any([signal, late.signal]) });
         settled.set(true);
       } catch (error) {
         logger.debug({ error: messageOf(error) }, "not caught up yet");
         await clock.sleep(retryMs, { signal }).catch(() => undefined);
+      } finally {
+        done.abort();
       }
     }
   }

@@ -62,6 +62,7 @@ export async function startReporting(
       digest: () => store.digest,
       pending,
       publish: (body) => gossip.publish(body),
+      clock,
     }),
   );
 }
