@@ -152,6 +152,7 @@ class RunningAgent implements Agent {
       ...(drainMs === undefined ? {} : { drainMs }),
       busy,
       now: clock.now(),
+      monotonicMs: clock.monotonic(),
     });
   }
 
@@ -182,7 +183,7 @@ class RunningAgent implements Agent {
       case "start_failed": {
         const { template, message } = outcome;
         const end = { cause: "start_failed", message, workedForMs: 0 } as const;
-        records.set(outcome.taskId, recordEnd(record, template, end, clock.now()));
+        records.set(outcome.taskId, recordEnd(record, template, end, clock.monotonic()));
         break;
       }
       case "ended":
@@ -211,11 +212,11 @@ class RunningAgent implements Agent {
     });
   }
 
-  /** Wakes the loop once at that time; the next pass undoes it. */
+  /** Wakes the loop once at that monotonic time; the next pass undoes it. */
   #wakeAt(timeMs: number): void {
     const { clock } = this.#options;
     this.#timer = new AbortController();
-    const ms = Math.max(1, timeMs - clock.now());
+    const ms = Math.max(1, timeMs - clock.monotonic());
     clock.sleep(ms, { signal: this.#timer.signal }).then(
       () => this.#wakeup.wake(),
       () => undefined,

@@ -35,6 +35,8 @@ export type NodePlanInput = {
   readonly busy: ReadonlySet<TaskId>;
   /** Wall clock, ms. */
   readonly now: number;
+  /** For pauses: the wall clock may be set back, and nothing must wait for it to catch up. */
+  readonly monotonicMs: number;
 };
 
 /** At most one per task. */
@@ -60,7 +62,7 @@ export type NodeAction =
 export type NodePlan = {
   readonly actions: readonly NodeAction[];
   readonly records: ReadonlyMap<TaskId, TaskRecord>;
-  /** When to plan again though nothing has changed, wall clock, ms. */
+  /** When to plan again though nothing has changed, monotonic, ms. */
   readonly nextWakeMs?: number;
 };
 
@@ -120,10 +122,11 @@ function planStopped(
     return { record: known?.final === undefined ? undefined : known };
   }
   const before = known ?? adoptedRecord(containers);
-  const stoppingSinceMs = before.stoppingSinceMs ?? input.now;
+  const stoppingSinceMs = before.stoppingSinceMs ?? input.monotonicMs;
   const record = { ...before, stoppingSinceMs };
   const stopAtMs = stoppingSinceMs + (input.drainMs ?? defaultDrainMs);
-  const mayStop = !containers.some(isRunning) || input.isDrained(task) || stopAtMs <= input.now;
+  const mayStop =
+    !containers.some(isRunning) || input.isDrained(task) || stopAtMs <= input.monotonicMs;
   return mayStop
     ? { record, action: stopAll(task.id, containers, input.templateOf(task)) }
     : { record, wakeAtMs: stopAtMs };
@@ -154,7 +157,7 @@ function planRunning(
       ? { record }
       : { record, action: stopAll(task.id, others, template) };
   }
-  if (record.startAtMs > input.now) return { record, wakeAtMs: record.startAtMs };
+  if (record.startAtMs > input.monotonicMs) return { record, wakeAtMs: record.startAtMs };
   const { restarts } = record.history;
   const remains = others.map(({ id }) => id);
   return {
@@ -165,7 +168,7 @@ function planRunning(
 
 /** Notes what happened to the task's present container since the last pass. */
 function observe(
-  { healthOf, now }: NodePlanInput,
+  { healthOf, now, monotonicMs }: NodePlanInput,
   { template }: Wanted,
   record: TaskRecord,
   containers: readonly Container[],
@@ -174,7 +177,7 @@ function observe(
   if (present === undefined) {
     return record.runningId === undefined
       ? record
-      : recordEnd(record, template, endOfMissing(record, now), now);
+      : recordEnd(record, template, endOfMissing(record, now), monotonicMs);
   }
   const { state } = present;
   switch (state.kind) {
@@ -182,14 +185,15 @@ function observe(
       // The daemon died between creating and starting it: what remains of a start.
       return record;
     case "exited":
-      return recordEnd(record, template, endOfExited(record, state), now);
+      return recordEnd(record, template, endOfExited(record, state), monotonicMs);
     case "running": {
       const health = healthOf(present.id);
       const running = recordRunning(record, { id: present.id, startedAtMs: state.startedAtMs });
       if (health?.health !== "unhealthy") return running;
       const message = `The container is unhealthy: ${health.message}`;
       const workedForMs = health.wasHealthyForMs;
-      return recordEnd(running, template, { cause: "unhealthy", message, workedForMs }, now);
+      const end = { cause: "unhealthy", message, workedForMs } as const;
+      return recordEnd(running, template, end, monotonicMs);
     }
   }
 }

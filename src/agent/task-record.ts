@@ -17,13 +17,13 @@ export type TaskRecord = {
   /** The container that was last known to run for it; it is missed when it is gone. */
   readonly runningId?: string;
   readonly runningSinceMs?: number;
-  /** Not to be started before this, wall clock, ms. */
+  /** Not to be started before this, monotonic, ms. */
   readonly startAtMs: number;
   /** What went wrong last; empty when nothing did. */
   readonly message: string;
   readonly exitCode?: number;
   readonly final?: "completed" | "failed";
-  /** When this node learnt that it should stop, wall clock, ms. */
+  /** When this node learnt that it should stop, monotonic, ms. */
   readonly stoppingSinceMs?: number;
 };
 
@@ -55,13 +55,13 @@ export function recordEnd(
   record: TaskRecord,
   template: TaskTemplate,
   end: ContainerEnd,
-  now: number,
+  monotonicMs: number,
 ): TaskRecord {
   const { runningId: _id, runningSinceMs: _since, exitCode: _code, ...rest } = record;
   const exitCode = end.exitCode === undefined ? {} : { exitCode: end.exitCode };
   const decision = decideRestart(template.restart, record.history, end);
   const next = { ...rest, ...exitCode, history: decision.history, message: end.message };
-  if (decision.kind === "restart") return { ...next, startAtMs: now + decision.delayMs };
+  if (decision.kind === "restart") return { ...next, startAtMs: monotonicMs + decision.delayMs };
   const message = decision.kind === "completed" ? "" : end.message;
   return { ...next, message, final: decision.kind };
 }
