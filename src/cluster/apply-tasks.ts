@@ -89,7 +89,8 @@ function problemOfNew(
   for (const other of siblings) {
     const isSamePlace = isGlobal ? other.nodeId === task.nodeId : other.slot === task.slot;
     if (!isSamePlace || other.run !== task.run) continue;
-    if (other.result?.outcome === "succeeded") {
+    // What was stopped belongs to a service of that name that was removed, or to an old run.
+    if (other.desired === "running" && other.result?.outcome === "succeeded") {
       return `Slot ${task.slot} of ${task.service} has been completed already.`;
     }
     const isRival =

@@ -71,8 +71,9 @@ function advance(draft: Draft, input: RunInput): void {
     end(draft, input, "failed", `Revision ${run.revision} is not known any more.`);
     return;
   }
+  // Stopped ones do not count: of a service that was removed and made anew, runs have old numbers.
   const tasks = Map.groupBy(
-    draft.tasksOf(key).filter((task) => task.run === run.number),
+    draft.runningOf(key).filter((task) => task.run === run.number),
     (task) => (mode.kind === "global-job" ? task.nodeId : task.slot),
   );
   const places = placesOf(draft, input);

@@ -222,3 +222,18 @@ t.test("D6: a job for every node", async (t) => {
     t.ok(results(other, "failed").every((task) => task.nodeId === "n2"));
   });
 });
+
+t.test("D6: a job that was removed and is submitted again runs again", async (t) => {
+  const world = new World(["n1", "n2"], completing);
+  world.put({ mode: job(), template: once });
+  world.run(10_000);
+  const [first] = results(world, "succeeded");
+  world.submit({ kind: "remove_services", services: [web] });
+  // What is left of the first one is still remembered.
+  world.put({ mode: job(), template: once });
+  world.run(10_000);
+  t.match(runs(world), [{ number: 1, state: "succeeded" }]);
+  const [second] = results(world, "succeeded").filter(({ desired }) => desired === "running");
+  t.not(second?.id, undefined, "something was done");
+  t.not(second?.id, first?.id);
+});
