@@ -137,9 +137,11 @@ function rollForward(
   const order = due.toSorted(
     (a, b) => Number(isServing(draft, a)) - Number(isServing(draft, b)) || a.slot - b.slot,
   );
-  for (const position of order.slice(0, budget)) {
-    if (draft.isFull) return;
-    replacePosition(draft, service, position, positions);
+  let left = budget;
+  for (const position of order) {
+    if (draft.isFull || left === 0) return;
+    // One that finds no room must not keep the others from being updated.
+    if (replacePosition(draft, service, position, positions)) left -= 1;
   }
 }
 

@@ -57,3 +57,15 @@ t.test("D5: a node without room for its global task is named; the others run the
     [/n1: 0.5 CPUs needed, 0.1 of 0.1 free/],
   );
 });
+
+t.test("D5: a node without room for the next revision does not keep others from it", async (t) => {
+  const world = new World(["n1", "n2", "n3"]);
+  world.setCapacity("n1", { cpuMillis: 1_000, memoryBytes: 2 ** 30 });
+  const reservations = { cpuMillis: 600 };
+  world.put({ mode: { kind: "global" }, template: template({ reservations }) });
+  world.run(5_000);
+  world.put({ mode: { kind: "global" }, template: template({ image: "web:2", reservations }) });
+  world.run(60_000);
+  const revisions = world.running().map(({ nodeId, revision }) => `${nodeId} ${revision}`);
+  t.strictSame(revisions.sort(), ["n1 1", "n2 2", "n3 2"]);
+});
