@@ -10,26 +10,57 @@ export type SourceEdit = {
 };
 
 const marker = "planted";
-/** These folders are loaded anew for each edit; others have no part in it. */
-const reloaded = /\/(src|sim)\/gossip\//;
 
-const edits = new Map<string, SourceEdit>();
+type Planted = { readonly edit: SourceEdit; readonly reloaded: RegExp };
+
+const planted = new Map<string, Planted>();
 let hasHooks = false;
 
 /**
- * Loads a module again, with everything of its folders that it imports, as if `edit` stood in the
- * source. Production code needs no switch for a mistake that way.
+ * Loads a module again, with everything that it imports and that matches `reloaded`, as if `edit`
+ * stood in the source. Production code needs no switch for a mistake that way.
  * @throws when the text is not there exactly once: the mistake would not be the one that is meant.
  */
-export async function importWithEdit(url: URL, edit: SourceEdit): Promise<unknown> {
+export async function importWithEdit(
+  url: URL,
+  edit: SourceEdit,
+  reloaded: RegExp,
+): Promise<unknown> {
   if (!hasHooks) registerHooks({ resolve: resolveMarked, load: loadEdited });
   hasHooks = true;
-  const name = String(edits.size);
-  edits.set(name, edit);
+  const name = String(planted.size);
+  planted.set(name, { edit, reloaded });
   const marked = new URL(url);
   marked.searchParams.set(marker, name);
   return await import(marked.href);
 }
+
+/** The worlds of a simulation with a planted bug, each loaded once. */
+export class BrokenWorlds<World> {
+  readonly #options: BrokenWorldsOptions;
+  readonly #worlds = new Map<string, World>();
+
+  constructor(options: BrokenWorldsOptions) {
+    this.#options = options;
+  }
+
+  async load(bug: string): Promise<World> {
+    const known = this.#worlds.get(bug);
+    if (known !== undefined) return known;
+    const { url, bugs, reloaded } = this.#options;
+    const edit = bugs.find(({ name }) => name === bug);
+    if (edit === undefined) throw new Error(`there is no ${bug}`);
+    const world = (await importWithEdit(url, edit, reloaded)) as World;
+    this.#worlds.set(bug, world);
+    return world;
+  }
+}
+
+type BrokenWorldsOptions = {
+  readonly url: URL;
+  readonly bugs: readonly (SourceEdit & { readonly name: string })[];
+  readonly reloaded: RegExp;
+};
 
 /** What a marked module imports is marked as well. */
 const resolveMarked: Parameters<typeof registerHooks>[0]["resolve"] = (
@@ -40,7 +71,7 @@ const resolveMarked: Parameters<typeof registerHooks>[0]["resolve"] = (
   const resolved = next(specifier, context);
   const { parentURL } = context;
   const name = parentURL === undefined ? null : new URL(parentURL).searchParams.get(marker);
-  if (name === null || !reloaded.test(resolved.url)) return resolved;
+  if (name === null || planted.get(name)?.reloaded.test(resolved.url) !== true) return resolved;
   const marked = new URL(resolved.url);
   marked.searchParams.set(marker, name);
   return { ...resolved, url: marked.href };
@@ -49,7 +80,7 @@ const resolveMarked: Parameters<typeof registerHooks>[0]["resolve"] = (
 const loadEdited: Parameters<typeof registerHooks>[0]["load"] = (url, context, next) => {
   const loaded = next(url, context);
   const { pathname, searchParams } = new URL(url);
-  const edit = edits.get(searchParams.get(marker) ?? "");
+  const { edit } = planted.get(searchParams.get(marker) ?? "") ?? {};
   if (edit === undefined || !pathname.endsWith(`/src/${edit.file}`)) return loaded;
   const source = String(loaded.source);
   const parts = source.split(edit.find);

@@ -1,8 +1,10 @@
 import { plantedGossipBugs } from "./gossip/planted-bugs.ts";
 import { runGossipWorld } from "./gossip/world.ts";
-import { importWithEdit } from "./planted-source.ts";
+import { BrokenWorlds } from "./planted-source.ts";
 import { plantedBugs } from "./raft/planted-bugs.ts";
 import { runRaftWorld } from "./raft/world.ts";
+import { plantedRingBugs } from "./ring/planted-bugs.ts";
+import { runRingWorld } from "./ring/world.ts";
 
 export type PlantedBug = {
   readonly name: string;
@@ -52,17 +54,21 @@ const raft: Simulation = {
   },
 };
 
-const worldUrl = new URL("./gossip/world.ts", import.meta.url);
 type GossipWorldModule = typeof import("./gossip/world.ts");
-const gossipWorlds = new Map<string, GossipWorldModule>();
+/** Only what takes part is loaded anew with each planted bug. */
+const gossipWorlds = new BrokenWorlds<GossipWorldModule>({
+  url: new URL("./gossip/world.ts", import.meta.url),
+  bugs: plantedGossipBugs,
+  reloaded: /\/(src|sim)\/gossip\//,
+});
 
 const gossip: Simulation = {
   name: "gossip",
   summary: "failure detection and state records",
   bugs: plantedGossipBugs,
-  prepare: brokenWorld,
+  prepare: (bug) => gossipWorlds.load(bug),
   run: async ({ seed, bug, print }) => {
-    const run = bug === undefined ? runGossipWorld : (await brokenWorld(bug)).runGossipWorld;
+    const run = bug === undefined ? runGossipWorld : (await gossipWorlds.load(bug)).runGossipWorld;
     const { nodes, seconds, requests, publications, changes, happened } = await run({
       seed,
       ...(print && { print }),
@@ -78,18 +84,34 @@ const gossip: Simulation = {
   },
 };
 
-async function brokenWorld(bug: string): Promise<GossipWorldModule> {
-  const known = gossipWorlds.get(bug);
-  if (known !== undefined) return known;
-  const world = (await importWithEdit(
-    worldUrl,
-    named(plantedGossipBugs, bug),
-  )) as GossipWorldModule;
-  gossipWorlds.set(bug, world);
-  return world;
-}
+type RingWorldModule = typeof import("./ring/world.ts");
+const ringWorlds = new BrokenWorlds<RingWorldModule>({
+  url: new URL("./ring/world.ts", import.meta.url),
+  bugs: plantedRingBugs,
+  reloaded: /\/(src|sim)\/.*\.ts$/,
+});
 
-export const simulations: readonly Simulation[] = [raft, gossip];
+const ring: Simulation = {
+  name: "ring",
+  summary: "everything together: log, gossip, scheduler, agents, routes",
+  bugs: plantedRingBugs,
+  prepare: (bug) => ringWorlds.load(bug),
+  run: async ({ seed, bug, print }) => {
+    const run = bug === undefined ? runRingWorld : (await ringWorlds.load(bug)).runRingWorld;
+    const result = await run({ seed, ...(print && { print }) });
+    return {
+      nodes: result.nodes,
+      "seconds simulated": result.seconds,
+      "entries agreed": result.entries,
+      "containers started": result.containers,
+      faults: result.faults,
+      "acts of users": result.acts,
+      "runs of jobs": result.runs,
+    };
+  },
+};
+
+export const simulations: readonly Simulation[] = [raft, gossip, ring];
 
 export function named<Value extends { readonly name: string }>(
   values: readonly Value[],

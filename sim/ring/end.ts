@@ -1,0 +1,137 @@
+import { type ClusterState, type Service, type Task, templateOf } from "../../src/cluster/index.ts";
+import type { NodeId, ServiceKey } from "../../src/kernel/index.ts";
+import { isUpToDate } from "../../src/scheduler/facts.ts";
+import type { TaskTemplate } from "../../src/spec/index.ts";
+import { isJobMode } from "../../src/spec/index.ts";
+import { taskOf } from "./engine.ts";
+import type { Host } from "./host.ts";
+import type { Ring } from "./ring.ts";
+
+/**
+ * What is not as it should be once nothing goes wrong any more: everybody has agreed on the
+ * same, what fits runs and is healthy, and nothing else does. Undefined when all is well.
+ */
+export function whatIsWrong(ring: Ring): string | undefined {
+  return (
+    (ring.isAsked ? "a user waits for an answer" : undefined) ??
+    whoDiffers(ring) ??
+    [...ring.agreed.services]
+      .map(([key, service]) => wrongOf(new End(ring), key, service))
+      .find((wrong) => wrong !== undefined) ??
+    whatRunsBesides(ring)
+  );
+}
+
+/** The ring as it is at this moment. */
+class End {
+  readonly state: ClusterState;
+  readonly hosts: ReadonlyMap<NodeId, Host>;
+  readonly #free = new Map<NodeId, number>();
+
+  constructor({ agreed, hosts }: Ring) {
+    this.state = agreed;
+    this.hosts = new Map(hosts.map((host) => [host.id, host]));
+    for (const host of hosts) {
+      const isThere = host.state === "running";
+      if (isThere && agreed.nodes.get(host.id)?.eligibility === "active") {
+        this.#free.set(host.id, host.engine.memory.info.cpuMillis);
+      }
+    }
+    for (const task of agreed.tasks.values()) {
+      if (task.desired !== "running" || task.result !== undefined) continue;
+      const needs = templateOf(agreed, task)?.reservations.cpuMillis ?? 0;
+      const free = this.#free.get(task.nodeId);
+      if (free !== undefined) this.#free.set(task.nodeId, free - needs);
+    }
+  }
+
+  fits({ reservations }: TaskTemplate, only?: NodeId): boolean {
+    return [...this.#free].some(
+      ([node, free]) => (only ?? node) === node && free >= (reservations.cpuMillis ?? 0),
+    );
+  }
+
+  /** Nodes that should run global services. */
+  get nodes(): readonly NodeId[] {
+    return [...this.#free.keys()];
+  }
+
+  tasksOf(key: ServiceKey): readonly Task[] {
+    return [...this.state.tasks.values()].filter(
+      (task) => task.service === key && task.desired === "running" && task.result === undefined,
+    );
+  }
+
+  isServing(task: Task): boolean {
+    const host = this.hosts.get(task.nodeId);
+    const template = templateOf(this.state, task);
+    const containers = host?.engine.running().filter((each) => taskOf(each) === task.id) ?? [];
+    const [only, ...others] = containers;
+    if (only === undefined || others.length > 0 || host?.state !== "running") return false;
+    return (
+      template?.healthCheck === undefined || host.engine.isHealthy(host.engine.nameOf(only.id))
+    );
+  }
+}
+
+function whoDiffers({ hosts, agreed, leader }: Ring): string | undefined {
+  if (leader === undefined) return "nobody leads";
+  for (const { id, state, daemon } of hosts) {
+    if (state !== "running") continue;
+    const index = daemon?.store.state.get().index;
+    if (index !== agreed.index) return `${id} has applied ${index} of ${agreed.index}`;
+    if (daemon?.isSettled.get() !== true) return `${id} has not settled`;
+  }
+  return undefined;
+}
+
+function wrongOf(end: End, key: ServiceKey, service: Service): string | undefined {
+  const { mode, template } = service.spec;
+  if (isJobMode(mode)) return wrongOfJob(end, key, service);
+  const tasks = end.tasksOf(key);
+  const wanted = mode.kind === "global" ? end.nodes : undefined;
+  const there = tasks.filter(({ nodeId }) => mode.kind !== "global" || wanted?.includes(nodeId));
+  const places = new Set(there.map(({ slot, nodeId }) => (wanted === undefined ? slot : nodeId)));
+  if (places.size !== there.length) return `${key} has two tasks in one place`;
+  const count = mode.kind === "replicated" ? mode.replicas : end.nodes.length;
+  if (there.length > count) return `${key} has ${there.length} tasks instead of ${count}`;
+  if (mode.kind === "replicated" && there.length < count && end.fits(template)) {
+    return `${key} has ${there.length} tasks instead of ${count}, and there is room`;
+  }
+  const lacking = wanted?.find((node) => !there.some(({ nodeId }) => nodeId === node));
+  if (lacking !== undefined && end.fits(template, lacking)) return `${key} lacks one on ${lacking}`;
+  for (const task of there) {
+    if (!end.isServing(task)) return `${task.id} of ${key} does not serve on ${task.nodeId}`;
+    const only = mode.kind === "global" ? task.nodeId : undefined;
+    const isOutdated = !isUpToDate(service, task.revision) && service.rollout !== "paused";
+    const isDrained = end.state.nodes.get(task.nodeId)?.eligibility === "drain";
+    if ((isOutdated || isDrained) && end.fits(template, only)) {
+      return `${task.id} of ${key} is ${isOutdated ? "outdated" : "on a drained node"}`;
+    }
+  }
+  return undefined;
+}
+
+function wrongOfJob(end: End, key: ServiceKey, { spec, runs = [] }: Service): string | undefined {
+  // The next due time may be now.
+  if (spec.schedule !== undefined) return undefined;
+  const active = runs.find(({ state }) => state === "active");
+  if (active === undefined) return runs.length === 0 ? `${key} was never run` : undefined;
+  return end.fits(spec.template) ? `run ${active.number} of ${key} does not end` : undefined;
+}
+
+/** Containers of tasks that should not run. */
+function whatRunsBesides({ hosts, agreed }: Ring): string | undefined {
+  for (const host of hosts) {
+    for (const container of host.engine.running()) {
+      const task = agreed.tasks.get(taskOf(container));
+      const isRight =
+        task?.nodeId === host.id && task.desired === "running" && task.result === undefined;
+      // A run of a schedule may end at any time.
+      const isScheduled = agreed.services.get(task?.service ?? ("" as ServiceKey))?.spec.schedule;
+      if (!isRight && !isScheduled)
+        return `${host.engine.nameOf(container.id)} still runs on ${host.id}`;
+    }
+  }
+  return undefined;
+}

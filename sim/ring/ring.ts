@@ -1,0 +1,141 @@
+import type { ClusterState, Command, Outcome } from "../../src/cluster/index.ts";
+import { emptyClusterState } from "../../src/cluster/index.ts";
+import type { Random } from "../../src/kernel/index.ts";
+import { messageOf } from "../../src/kernel/index.ts";
+import { EventQueue } from "../event-queue.ts";
+import type { Machine } from "../gossip/machine.ts";
+import type { RingContext } from "./context.ts";
+import type { Daemon } from "./daemon.ts";
+import { Host } from "./host.ts";
+import { Links } from "./links.ts";
+import type { Swarm } from "./swarm.ts";
+
+export type RingOptions = {
+  readonly swarm: Swarm;
+  readonly random: Random;
+  readonly note: (text: () => string) => void;
+  readonly onDaemon: (host: Host, daemon: Daemon) => void;
+};
+
+/** Machines with everything that Skein runs on them, in virtual time. */
+export class Ring {
+  readonly queue = new EventQueue();
+  readonly links: Links;
+  readonly hosts: readonly Host[];
+  readonly context: RingContext;
+  /** The newest agreed state that any node holds. */
+  agreed: ClusterState = emptyClusterState;
+  /** Where users wait for an answer. */
+  readonly #asked = new Set<{ readonly machine: Machine }>();
+  #isStirred = false;
+  #violation: Error | undefined;
+
+  constructor({ swarm, random, note, onDaemon }: RingOptions) {
+    const { queue } = this;
+    this.links = new Links({ queue, random, weather: swarm.weather, note });
+    this.context = {
+      queue,
+      random,
+      links: this.links,
+      timing: swarm.timing,
+      note,
+      violated: (text) => this.violated(text),
+      stir: () => {
+        this.#isStirred = true;
+      },
+    };
+    this.hosts = Array.from({ length: swarm.nodes }, (_, at) => {
+      const clockRate = 1 + swarm.clockSkew * (2 * random.next() - 1);
+      const { cpuMillis, busyRate } = swarm;
+      return new Host(this.context, { name: `n${at}`, cpuMillis, clockRate, busyRate, onDaemon });
+    });
+  }
+
+  get awake(): readonly Host[] {
+    return this.hosts.filter(({ isAwake }) => isAwake);
+  }
+
+  /** The node that leads, as most would say. */
+  get leader(): Host | undefined {
+    return this.awake
+      .filter(({ daemon }) => daemon?.isLeader.get())
+      .toSorted((a, b) => termOf(b) - termOf(a))[0];
+  }
+
+  /** Ends the run: a promise was broken. */
+  violated(text: string): void {
+    this.#violation ??= new Error(text);
+  }
+
+  /** Passes time. @throws whatever was {@link violated} */
+  async passUntil(endMs: number): Promise<void> {
+    await settled();
+    for (;;) {
+      const at = this.queue.nextAt;
+      if (at === undefined || at > endMs) break;
+      this.#isStirred = false;
+      do this.queue.runNext();
+      while (this.queue.nextAt === at);
+      // Everybody who was woken acts before time goes on.
+      if (this.#isStirred) await settled();
+      if (this.#violation !== undefined) throw this.#violation;
+    }
+    this.queue.now = endMs;
+    if (this.#violation !== undefined) throw this.#violation;
+  }
+
+  /** Passes time until the condition holds: how long it took, undefined past the limit. */
+  async until(limitMs: number, test: () => boolean, stepMs = 500): Promise<number | undefined> {
+    const fromMs = this.queue.now;
+    while (!test()) {
+      if (this.queue.now - fromMs >= limitMs) return undefined;
+      await this.passUntil(this.queue.now + stepMs);
+    }
+    return this.queue.now - fromMs;
+  }
+
+  /** Asks a node for something, as the API does, and tells what came of it. */
+  submit(host: Host, command: Command, onOutcome: (outcome: Outcome) => void = () => undefined) {
+    const { daemon, machine } = host;
+    if (daemon === undefined) return;
+    const asked = { machine };
+    this.#asked.add(asked);
+    const forget = () => this.#asked.delete(asked);
+    machine.act(() => {
+      daemon
+        .submit(command)
+        .finally(forget)
+        .then(
+          (outcome) => {
+            this.context.note(() => `user: ${command.kind} at ${host.id}: ${outcome.kind}`);
+            onOutcome(outcome);
+          },
+          (error: unknown) =>
+            this.context.note(
+              () => `user: ${command.kind} at ${host.id} failed: ${messageOf(error)}`,
+            ),
+        );
+    });
+  }
+
+  /** Whether a user waits for an answer: what was asked for may still be agreed. */
+  get isAsked(): boolean {
+    return [...this.#asked].some(({ machine }) => machine.isUp);
+  }
+
+  /** How long nothing has kept this node from hearing the others and doing its work. */
+  quietMs(host: Host): number {
+    const isCut = this.hosts.some((other) => this.links.isCut(host.id, other.id));
+    if (isCut || this.links.weather.lossRate > 0) return 0;
+    return host.undisturbedMs;
+  }
+}
+
+function termOf({ daemon }: Host): number {
+  return daemon?.raft.status.get().term ?? 0;
+}
+
+/** Lets everything that is ready run, promises that lead to promises included. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,123 @@
+import { gossipTimings } from "../../src/gossip/index.ts";
+import { type Random, randomBelow } from "../../src/kernel/index.ts";
+import type { RaftTiming } from "../../src/raft/index.ts";
+import type { Weather } from "../gossip/network.ts";
+import type { RingTiming } from "./context.ts";
+
+/** Things that go wrong; each run draws which of them do. */
+export const faults = [
+  "crash",
+  "power_loss",
+  "mass_restart",
+  "pause",
+  "cut",
+  "one_way_cut",
+  "partition",
+  "wall_clock_jump",
+  "loss",
+  "engine_unreachable",
+  "engine_restart",
+  "engine_trouble",
+  "slow_engine",
+  "slow_disk",
+  "slow_proxy",
+  "container_dies",
+  "container_vanishes",
+  "container_sick",
+] as const;
+
+/** What users do. */
+export const acts = [
+  "up",
+  "update",
+  "bad_update",
+  "scale",
+  "rollback",
+  "rm",
+  "drain",
+  "resume",
+  "trigger",
+  "suspend",
+  "again",
+] as const;
+
+export type Fault = (typeof faults)[number];
+export type Act = (typeof acts)[number];
+
+/** What one run is made of: each seed draws its own mix. */
+export type Swarm = {
+  readonly nodes: number;
+  readonly services: number;
+  readonly hasJobs: boolean;
+  readonly timing: RingTiming;
+  readonly weather: Weather;
+  readonly faults: readonly Fault[];
+  readonly acts: readonly Act[];
+  /** Between two faults, and between two acts, on average. */
+  readonly faultGapMs: number;
+  readonly actGapMs: number;
+  readonly faultsMs: number;
+  readonly maxDownMs: number;
+  readonly maxPauseMs: number;
+  readonly maxCutMs: number;
+  readonly maxTroubleMs: number;
+  /** Of machines that lost their power, those that never come back. */
+  readonly goneRate: number;
+  readonly clockSkew: number;
+  readonly busyRate: number;
+  /** Where the wall clock stands within a minute at the start: schedules are due in one. */
+  readonly cpuMillis: number;
+};
+
+/** The times of the presets, with fewer ticks and pings: each of them costs a simulation dear. */
+const raftTiming: RaftTiming = { tickMs: 250, heartbeatTicks: 1, electionTicks: 5 };
+const gossipTiming = { ...gossipTimings.lan, pingIntervalMs: 1_000, silenceMs: 2_000 };
+
+export function drawSwarm(random: Random): Swarm {
+  const one = <Value>(values: readonly [Value, ...Value[]]) =>
+    values[randomBelow(random, values.length)] ?? values[0];
+  const chance = (rate: number) => random.next() < rate;
+  const isStill = chance(0.1);
+  const drawnActs = acts.filter(() => chance(0.6));
+  return {
+    nodes: drawNodes(random),
+    services: 1 + randomBelow(random, 3),
+    hasJobs: chance(0.5),
+    timing: {
+      raft: raftTiming,
+      gossip: { ...gossipTiming, syncIntervalMs: one([5_000, 10_000, 30_000]) },
+      snapshots: {
+        everyEntries: one([25, 1_000]),
+        everyBytes: 2 ** 20,
+        retainedEntries: one([5, 50]),
+      },
+    },
+    weather: {
+      lossRate: 0,
+      duplicateRate: chance(0.3) ? 0.1 : 0,
+      maxDelayMs: one([2, 10, 60]),
+      hasGate: true,
+    },
+    faults: isStill ? [] : faults.filter(() => chance(0.4)),
+    acts: drawnActs.length === 0 ? ["up", "update", "scale"] : drawnActs,
+    faultGapMs: one([700, 2_000, 5_000]),
+    actGapMs: one([1_000, 3_000, 8_000]),
+    faultsMs: one([15_000, 25_000, 40_000]),
+    maxDownMs: one([1_000, 8_000, 20_000]),
+    maxPauseMs: one([1_000, 8_000]),
+    maxCutMs: one([2_000, 10_000, 20_000]),
+    maxTroubleMs: one([1_000, 5_000, 15_000]),
+    goneRate: one([0, 0, 0.3]),
+    clockSkew: one([0, 0.01]),
+    busyRate: one([0, 0.3]),
+    cpuMillis: one([1_000, 2_000, 4_000]),
+  };
+}
+
+function drawNodes(random: Random): number {
+  const between = (least: number, most: number) => least + randomBelow(random, most - least + 1);
+  const at = random.next();
+  if (at < 0.55) return 3;
+  if (at < 0.97) return between(4, 7);
+  return between(8, 15);
+}
