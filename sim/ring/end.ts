@@ -68,6 +68,7 @@ class End {
     const containers = host?.engine.running().filter((each) => taskOf(each) === task.id) ?? [];
     const [only, ...others] = containers;
     if (only === undefined || others.length > 0 || host?.state !== "running") return false;
+    if (host.engine.stopping.has(only.id)) return false;
     return (
       template?.healthCheck === undefined || host.engine.isHealthy(host.engine.nameOf(only.id))
     );

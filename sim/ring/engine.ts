@@ -51,6 +51,8 @@ type Warmth = { readonly healthyAtMs: number; sickUntilMs: number };
 /** The container engine of a machine: goes on without the daemon, ends with the power. */
 export class SimEngine {
   readonly memory: MemoryMachine;
+  /** Containers that were asked to stop. */
+  readonly stopping = new Set<string>();
   trouble: EngineTrouble = noTrouble;
   watch: EngineWatch | undefined;
   readonly #queue: EventQueue;
@@ -233,6 +235,7 @@ class EngineClient implements ContainerRuntime {
   ): Promise<void> {
     await this.#misbehave(options.signal);
     this.#note(containerId, "stop");
+    this.#engine.stopping.add(containerId);
     const stopping = this.#runtime.stop(containerId, { ...options, signal: this.#never });
     await this.#answer(stopping, options.signal);
     if (this.#random.next() < this.#engine.trouble.lostAnswerRate) throw noAnswer();
