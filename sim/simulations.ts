@@ -69,7 +69,7 @@ const gossip: Simulation = {
   prepare: (bug) => gossipWorlds.load(bug),
   run: async ({ seed, bug, print }) => {
     const run = bug === undefined ? runGossipWorld : (await gossipWorlds.load(bug)).runGossipWorld;
-    const { nodes, seconds, requests, publications, changes, happened } = await run({
+    const { nodes, seconds, requests, frames, publications, changes, happened } = await run({
       seed,
       ...(print && { print }),
     });
@@ -77,6 +77,7 @@ const gossip: Simulation = {
       nodes,
       "seconds simulated": seconds,
       requests,
+      frames,
       publications,
       "changes of belief": changes,
       faults: happened,

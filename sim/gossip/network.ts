@@ -6,11 +6,13 @@ import {
   type Random,
   randomBelow,
 } from "../../src/kernel/index.ts";
-import { NetworkError, type PeerNetwork } from "../../src/network/index.ts";
+import { NetworkError, type PeerNetwork, type PeerStream } from "../../src/network/index.ts";
 import type { EventQueue } from "../event-queue.ts";
 import type { Machine } from "./machine.ts";
+import { SimStreamPair } from "./streams.ts";
 
 type Handler = Parameters<PeerNetwork["handle"]>[1];
+type StreamHandler = Parameters<PeerNetwork["handleStream"]>[1];
 type Listener = Parameters<PeerNetwork["subscribe"]>[1];
 
 /** As in production: everybody is linked up to here, and beyond a random graph carries gossip. */
@@ -35,6 +37,7 @@ class End implements PeerNetwork {
   readonly machine: Machine;
   readonly connected = new Cell<ReadonlySet<NodeId>>(new Set());
   readonly handlers = new Map<string, Handler>();
+  readonly streamHandlers = new Map<string, StreamHandler>();
   readonly listeners = new Map<string, Listener[]>();
   readonly admits: (node: NodeId) => boolean;
   /** Who it is linked with, though it may learn of that later. */
@@ -67,12 +70,16 @@ class End implements PeerNetwork {
     this.handlers.set(protocol, handler);
   }
 
-  openStream(): Promise<never> {
-    throw new Error("gossip opens no streams");
+  openStream(
+    to: NodeId,
+    protocol: string,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<PeerStream> {
+    return this.#net.openStream(this, { to, protocol, signal });
   }
 
-  handleStream(): void {
-    throw new Error("gossip serves no streams");
+  handleStream(protocol: string, handler: StreamHandler): void {
+    this.streamHandlers.set(protocol, handler);
   }
 
   publish(topic: string, body: Uint8Array): Promise<void> {
@@ -87,12 +94,12 @@ class End implements PeerNetwork {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-type Request = {
+type Call = {
   readonly to: NodeId;
   readonly protocol: string;
-  readonly body: Uint8Array;
   readonly signal: AbortSignal;
 };
+type Request = Call & { readonly body: Uint8Array };
 
 /**
  * Requests and published messages between nodes, with delay, loss and links that are cut one way
@@ -101,12 +108,13 @@ type Request = {
  */
 export class SimNetwork {
   weather: Weather;
-  readonly sent = { requests: 0, publications: 0, bytes: 0, largestBytes: 0 };
+  readonly sent = { requests: 0, frames: 0, publications: 0, bytes: 0, largestBytes: 0 };
   readonly #queue: EventQueue;
   readonly #random: Random;
   readonly #note: (text: () => string) => void;
   readonly #ends = new Map<NodeId, End>();
   readonly #never = new AbortController();
+  readonly #streams = new Set<SimStreamPair>();
   /** Machines without power: nothing refuses there. */
   readonly #dark = new Set<NodeId>();
   /** Of the form `from>to`. */
@@ -147,6 +155,13 @@ export class SimNetwork {
       if (isDark || this.#isCut(id, peer)) this.#queue.after(brokenAfterMs, forget);
       else this.#queue.after(this.#delayMs(), forget);
     }
+    for (const pair of this.#streams) {
+      const peer = pair.peerOf(id);
+      if (peer === undefined) continue;
+      this.#streams.delete(pair);
+      const isSilent = isDark || this.#isCut(id, peer);
+      this.#queue.after(isSilent ? brokenAfterMs : this.#delayMs(), () => pair.breakAt(peer));
+    }
   }
 
   /** What `from` says does not reach `to` any more. */
@@ -171,6 +186,7 @@ export class SimNetwork {
   /** Somebody hangs up: the other side learns of it, where anything reaches it. */
   unlink(end: End, peer: NodeId): void {
     const other = this.#ends.get(peer);
+    this.#breakStreams(end.self, peer);
     if (other !== undefined && !this.#isCut(end.self, peer)) this.#forget(other, end);
     if (other !== undefined) this.#forget(end, other);
   }
@@ -185,13 +201,50 @@ export class SimNetwork {
     this.#redial(end);
   }
 
-  request(end: End, { to, protocol, body, signal }: Request): Promise<Uint8Array> {
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+  async request(end: End, { body, ...call }: Request): Promise<Uint8Array> {
+    this.#count(body, "requests");
+    return await this.#call(end, call, (target) => {
+      const handler = target.handlers.get(call.protocol);
+      if (handler === undefined) throw new Error(`${call.protocol} is not served`);
+      return handler(end.self, body, { signal: this.#never.signal });
+    });
+  }
+
+  async openStream(end: End, call: Call): Promise<PeerStream> {
+    const pair = await this.#call(end, call, async (target) => {
+      const handler = target.streamHandlers.get(call.protocol);
+      if (handler === undefined) throw new Error(`${call.protocol} is not served`);
+      const made = new SimStreamPair(end.machine, target.machine, {
+        queue: this.#queue,
+        onSend: (frame) => this.#count(frame, "frames"),
+        delayMs: () => this.#delayMs(),
+        isSwallowed: (from, to) => this.#isCut(from, to) || this.#isLost(),
+        givenUpAfterMs: brokenAfterMs,
+      });
+      this.#streams.add(made);
+      this.#forgetEndedStreams();
+      const fail = (error: unknown) =>
+        made.answerer.abort(error instanceof Error ? error : new Error(messageOf(error)));
+      handler(end.self, made.answerer).catch(fail);
+      const abandon = () => made.answerer.fail();
+      call.signal.addEventListener("abort", abandon, { once: true });
+      return { opener: made.opener, abandon };
+    });
+    call.signal.removeEventListener("abort", pair.abandon);
+    return pair.opener;
+  }
+
+  /** Has something done at another node, and brings back what comes of it. */
+  #call<Result>(
+    end: End,
+    { to, protocol, signal }: Call,
+    serve: (target: End) => Promise<Result>,
+  ): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
     if (signal.aborted) {
       reject(signal.reason);
       return promise;
     }
-    this.#count(body, "requests");
     const from = end.self;
     const abort = () => reject(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
@@ -221,7 +274,9 @@ export class SimNetwork {
         return;
       }
       target.machine.act(() => {
-        this.#serve(target, from, { protocol, body }).then(
+        // What it throws at once is refused, too.
+        const served = (async () => await serve(target))();
+        served.then(
           (reply) => answer(() => resolve(reply)),
           (error: unknown) => answer(() => reject(refusal(error))),
         );
@@ -234,16 +289,6 @@ export class SimNetwork {
     this.#count(body, "publications");
     this.#note(() => `${end.self} publishes ${body.byteLength} bytes on ${topic}`);
     this.#relay(end, { author: end.self, topic, body, seen: new Set([end.self]) });
-  }
-
-  async #serve(
-    target: End,
-    from: NodeId,
-    { protocol, body }: { readonly protocol: string; readonly body: Uint8Array },
-  ): Promise<Uint8Array> {
-    const handler = target.handlers.get(protocol);
-    if (handler === undefined) throw new Error(`${protocol} is not served`);
-    return await handler(from, body, { signal: this.#never.signal });
   }
 
   /** Floods: every node hands a message that is new to it on to those it is linked with. */
@@ -284,7 +329,7 @@ export class SimNetwork {
     return !this.weather.hasGate || end.admits(from);
   }
 
-  #count(body: Uint8Array, what: "requests" | "publications"): void {
+  #count(body: Uint8Array, what: "requests" | "frames" | "publications"): void {
     this.sent[what] += 1;
     this.sent.bytes += body.byteLength;
     this.sent.largestBytes = Math.max(this.sent.largestBytes, body.byteLength);
@@ -303,7 +348,22 @@ export class SimNetwork {
     return this.#cuts.size > 0 && this.#cuts.has(`${from}>${to}`);
   }
 
+  #breakStreams(a: NodeId, b: NodeId): void {
+    for (const pair of this.#streams) {
+      if (!pair.isBetween(a, b)) continue;
+      pair.breakAt(a);
+      if (!this.#isCut(a, b)) this.#queue.after(this.#delayMs(), () => pair.breakAt(b));
+    }
+  }
+
+  #forgetEndedStreams(): void {
+    for (const pair of this.#streams) if (pair.isOver) this.#streams.delete(pair);
+  }
+
   #forget(end: End, peer: End): void {
+    for (const pair of this.#streams) {
+      if (pair.isBetween(end.self, peer.self)) pair.breakAt(end.self);
+    }
     if (!end.links.delete(peer.self)) return;
     this.#showLinks(end);
     this.#redial(end);

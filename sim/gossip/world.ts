@@ -10,6 +10,8 @@ export type GossipRun = {
   /** Seconds that passed in the simulated world. */
   readonly seconds: number;
   readonly requests: number;
+  /** On streams. */
+  readonly frames: number;
   readonly publications: number;
   readonly changes: number;
   readonly happened: number;
@@ -70,11 +72,12 @@ export async function runGossipWorld({
   const healedMs = await agree(cluster, checker, { within, what: "after healing" });
   note(() => `all views are equal, ${healedMs} ms after healing`);
   await stayEqual(cluster, checker);
-  const { requests, publications } = cluster.network.sent;
+  const { requests, frames, publications } = cluster.network.sent;
   return {
     nodes: cluster.nodes.size,
     seconds: Math.round(cluster.queue.now / 1_000),
     requests,
+    frames,
     publications,
     changes: checker.changes,
     happened: nemesis.happened,

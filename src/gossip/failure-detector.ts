@@ -8,6 +8,8 @@ import { watchedBy } from "./watch-ring.ts";
 const helpers = 3;
 /** Rounds for which a node that was late itself believes nobody to be silent. */
 const forgivingRounds = 4;
+/** The longest pause between two tries at a member that was given up. */
+const maxRetryMs = 5_000;
 
 export type FailureDetectorOptions = {
   readonly self: NodeId;
@@ -30,7 +32,13 @@ export type FailureDetectorOptions = {
   readonly onSilent: (node: NodeId, isGone: boolean) => void;
   /** Nobody answers, not even those who were asked about others: true; false when one does. */
   readonly onIsolated: (isIsolated: boolean) => void;
-  readonly onTick: () => void;
+  /** The member is watched no more. */
+  readonly onReleased: (node: NodeId) => void;
+  /**
+   * Suspicions may end. While this node makes up for having stood still itself, only those that
+   * rest on more than silence.
+   */
+  readonly onTick: (options: { readonly isGoneOnly: boolean }) => void;
 };
 
 type Watch = {
@@ -39,6 +47,12 @@ type Watch = {
   isProbing: boolean;
   /** Whether the last ping was refused rather than unanswered. */
   isRefused: boolean;
+  /** Whether others may be asked about it: it was not given up already. */
+  isSuspectable: boolean;
+  /** When a broken connection was followed up last, and how often a ping failed in a row. */
+  followedUpMs: number;
+  failures: number;
+  nextPingMs: number;
 };
 
 /**
@@ -51,6 +65,7 @@ export class FailureDetector {
   readonly #options: FailureDetectorOptions;
   readonly #watches = new Map<NodeId, Watch>();
   #forgiving = 0;
+  #signal = AbortSignal.abort();
   #isIsolated = false;
   /** From anybody. */
   #lastHeardMs: number;
@@ -71,15 +86,30 @@ export class FailureDetector {
     this.#setIsolated(false);
   }
 
+  /**
+   * What was open to a member broke. A process that ends looks like this, so it is asked at once;
+   * one that breaks off again and again waits for its turn.
+   */
+  brokeOff(node: NodeId): void {
+    const { clock, timing } = this.#options;
+    const watch = this.#watches.get(node);
+    const nowMs = clock.monotonic();
+    if (watch === undefined || nowMs - watch.followedUpMs < timing.pingIntervalMs) return;
+    watch.followedUpMs = nowMs;
+    this.#ping(node, watch, this.#signal);
+  }
+
   /** Runs until `signal` aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, timing, onTick } = this.#options;
+    this.#signal = signal;
     let dueMs = clock.monotonic();
     while (!signal.aborted) {
-      const lateMs = clock.monotonic() - dueMs;
-      if (lateMs > timing.pingIntervalMs / 2) this.#forgive();
+      const isLate = clock.monotonic() - dueMs > timing.pingIntervalMs / 2;
+      if (isLate) this.#forgive();
       else if (this.#forgiving > 0) this.#forgiving -= 1;
-      if (this.#forgiving === 0) onTick();
+      // What came while this node stood still is not read yet: an objection may be among it.
+      if (!isLate) onTick({ isGoneOnly: this.#forgiving > 0 });
       this.#round(signal);
       dueMs = clock.monotonic() + timing.pingIntervalMs;
       await clock.sleep(timing.pingIntervalMs, { signal }).catch(() => undefined);
@@ -101,7 +131,7 @@ export class FailureDetector {
   }
 
   #round(signal: AbortSignal): void {
-    const { self, members, clock, timing } = this.#options;
+    const { self, members, clock, timing, onReleased } = this.#options;
     const here = members().filter(({ status }) => status !== "left");
     const idsOf = (list: readonly MemberEntry[]) => list.map(({ nodeId }) => nodeId);
     // Those who failed are tried on, for they may return, but watch nobody: whom they watched
@@ -109,38 +139,53 @@ export class FailureDetector {
     const running = here.filter(({ status }) => status !== "failed");
     const suspectable = new Set(idsOf(running));
     const watched = new Set([...watchedBy(self, idsOf(running)), ...watchedBy(self, idsOf(here))]);
-    for (const node of this.#watches.keys()) if (!watched.has(node)) this.#watches.delete(node);
+    for (const node of this.#watches.keys()) {
+      if (watched.has(node)) continue;
+      this.#watches.delete(node);
+      onReleased(node);
+    }
+    const nowMs = clock.monotonic();
     for (const node of watched) {
-      const watch = this.#watches.get(node) ?? newWatch(clock.monotonic());
+      const watch = this.#watches.get(node) ?? newWatch(nowMs);
       this.#watches.set(node, watch);
       // What others see of a member that was given up would change nothing.
-      const isSuspectable = suspectable.has(node);
-      this.#ping(node, watch, { isSuspectable, signal });
-      if (!isSuspectable || this.#forgiving > 0) continue;
-      const silentMs = clock.monotonic() - watch.lastHeardMs;
-      if (silentMs > timing.silenceMs) this.#probe(node, watch, signal);
+      watch.isSuspectable = suspectable.has(node);
+      if (watch.isSuspectable || nowMs >= watch.nextPingMs) this.#ping(node, watch, signal);
+      if (!watch.isSuspectable || this.#forgiving > 0) continue;
+      if (nowMs - watch.lastHeardMs > timing.silenceMs) this.#probe(node, watch, signal);
     }
   }
 
-  #ping(
-    node: NodeId,
-    watch: Watch,
-    { isSuspectable, signal }: { readonly isSuspectable: boolean; readonly signal: AbortSignal },
-  ): void {
-    if (watch.isPinging) return;
+  #ping(node: NodeId, watch: Watch, signal: AbortSignal): void {
+    if (watch.isPinging || signal.aborted) return;
     watch.isPinging = true;
     this.#options
       .ping(node, signal)
-      // Success is noted where the answer is read, and most failures show as silence. But a
-      // process that has ended is refused at once, and others are asked at once.
-      .catch((error: unknown) => {
-        watch.isRefused = isRefusal(error);
-        const mayAsk = isSuspectable && this.#forgiving === 0 && !signal.aborted;
-        if (watch.isRefused && mayAsk) this.#probe(node, watch, signal);
-      })
+      .then(
+        () => {
+          watch.failures = 0;
+        },
+        // Success is noted where the answer is read, and most failures show as silence. But a
+        // process that has ended is refused at once, and others are asked at once, also by a node
+        // that was late itself: that explains silence, and no refusal.
+        (error: unknown) => {
+          watch.isRefused = isRefusal(error);
+          this.#putOff(watch);
+          const mayAsk = watch.isSuspectable && !signal.aborted;
+          if (watch.isRefused && mayAsk) this.#probe(node, watch, signal);
+        },
+      )
       .finally(() => {
         watch.isPinging = false;
       });
+  }
+
+  /** Tries at a member that was given up become rare: it tells of its return itself. */
+  #putOff(watch: Watch): void {
+    const { clock, timing, random } = this.#options;
+    const pauseMs = Math.min(timing.pingIntervalMs * 2 ** watch.failures, maxRetryMs);
+    watch.failures += 1;
+    watch.nextPingMs = clock.monotonic() + pauseMs * (0.5 + random.next() / 2);
   }
 
   #probe(node: NodeId, watch: Watch, signal: AbortSignal): void {
@@ -149,11 +194,12 @@ export class FailureDetector {
     const startedAtMs = this.#options.clock.monotonic();
     this.#reachByOthers(node, signal)
       .then((reach) => {
-        if (signal.aborted || this.#forgiving > 0) return;
+        if (signal.aborted) return;
         if (reach === "answered") watch.lastHeardMs = this.#options.clock.monotonic();
         const hasSpoken = watch.lastHeardMs > startedAtMs;
         const isUnreached = reach === "silent" || reach === "refused";
         const isGone = reach === "refused" && watch.isRefused;
+        if (this.#forgiving > 0 && !isGone) return;
         if (isUnreached && !hasSpoken) this.#options.onSilent(node, isGone);
         // A helper's lost answer is no isolation while anybody else is heard.
         if (reach === undefined && !hasSpoken && this.#hearsNobody()) this.#setIsolated(true);
@@ -190,5 +236,14 @@ export class FailureDetector {
 }
 
 function newWatch(nowMs: number): Watch {
-  return { lastHeardMs: nowMs, isPinging: false, isProbing: false, isRefused: false };
+  return {
+    lastHeardMs: nowMs,
+    isPinging: false,
+    isProbing: false,
+    isRefused: false,
+    isSuspectable: true,
+    followedUpMs: Number.NEGATIVE_INFINITY,
+    failures: 0,
+    nextPingMs: nowMs,
+  };
 }

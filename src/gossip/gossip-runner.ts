@@ -70,6 +70,8 @@ class RunningGossip implements Gossip {
         if (this.#isAdmitted(from)) this.#hear([about], from);
       },
       onHeard: (node, of) => this.#heardFrom(node, of),
+      onBroken: (node) => this.#detector.brokeOff(node),
+      signal,
     });
     this.#exchange = new RecordExchange({
       ...options,
@@ -92,7 +94,8 @@ class RunningGossip implements Gossip {
         this.#isIsolated = isIsolated;
         this.#update();
       },
-      onTick: () => this.#expire(),
+      onReleased: (node) => this.#prober.release(node),
+      onTick: (options) => this.#expire(options),
     });
     network.subscribe(memberTopic, (from, body) => this.#onMessage(from, body));
     network.subscribe(stateTopic, (from, body) => this.#onMessage(from, body));
@@ -209,12 +212,13 @@ class RunningGossip implements Gossip {
     return isPlausible(said, this.#table.get(said.about)?.incarnation ?? 0);
   }
 
-  #expire(): void {
+  #expire({ isGoneOnly }: { readonly isGoneOnly: boolean }): void {
     const { clock, timing } = this.#options;
     const bounds = {
       minMs: timing.suspicionMinMs,
       maxMs: timing.suspicionMaxMs,
       goneMs: timing.suspicionGoneMs,
+      isGoneOnly,
     };
     for (const claim of this.#table.expire(clock.monotonic(), bounds)) this.#tell(claim);
   }

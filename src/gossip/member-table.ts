@@ -30,6 +30,8 @@ export type SuspicionBounds = {
   readonly minMs: number;
   readonly maxMs: number;
   readonly goneMs: number;
+  /** Whether only suspicions of members that are {@link MemberEntry.isGone} may end now. */
+  readonly isGoneOnly?: boolean;
 };
 
 /** At equal incarnation the worse news wins: a member that is well refutes with a higher one. */
@@ -210,7 +212,7 @@ export class MemberTable {
     // A small cluster has fewer watchers: it waits for no more confirmations than can come.
     const enough = Math.min(enoughConfirmations, watchersAmong(here.length) - 1);
     for (const entry of this.#entries.values()) {
-      if (entry.status !== "suspect") continue;
+      if (entry.status !== "suspect" || (bounds.isGoneOnly === true && !entry.isGone)) continue;
       const confirmations = entry.suspectedBy.size - 1;
       const lastsMs = entry.isGone
         ? bounds.goneMs

@@ -4,6 +4,7 @@ import { deadline } from "./deadline.ts";
 import { type Claim, claimOf } from "./member-table.ts";
 import { decodeIndirect, decodePing, encode } from "./message.ts";
 import type { GossipTiming } from "./presets.ts";
+import { WatchStreams } from "./watch-streams.ts";
 
 const pingProtocol = "/skein/ping/1";
 const indirectProtocol = "/skein/indirect-ping/1";
@@ -19,6 +20,9 @@ export type ProberOptions = {
   readonly onAsked: (about: Claim, from: NodeId) => void;
   /** A sign of life, with the incarnation that it is of. */
   readonly onHeard: (node: NodeId, incarnation: number) => void;
+  /** What was open to a watched member broke: its process may have ended. */
+  readonly onBroken: (node: NodeId) => void;
+  readonly signal: AbortSignal;
 };
 
 /**
@@ -35,37 +39,58 @@ export function isRefusal(error: unknown): boolean {
 /** Asks members whether they live, directly and through others, and answers such questions. */
 export class Prober {
   readonly #options: ProberOptions;
+  readonly #streams: WatchStreams;
 
   constructor(options: ProberOptions) {
     this.#options = options;
-    const { network, clock, timing, incarnation, onAsked, onHeard } = options;
-    network.handle(pingProtocol, async (from, body) => {
-      const ping = decodePing(body);
-      if (ping.about !== undefined) onAsked(ping.about, from);
-      onHeard(from, ping.incarnation);
-      return encode({ incarnation: incarnation() });
+    const { network, clock, timing, onHeard, onBroken } = options;
+    this.#streams = new WatchStreams({
+      network,
+      answer: (from, ping) => this.#answer(from, ping),
+      onAnswer: (from, answer) => onHeard(from, decodePing(answer).incarnation),
+      onBroken,
+      signal: options.signal,
     });
+    network.handle(pingProtocol, async (from, body) => this.#answer(from, body));
     network.handle(indirectProtocol, async (_, body, { signal }) => {
       const { target } = decodeIndirect(body);
       // Shorter than the asker's patience: a "no" in time is what confirms a failure.
       using bounded = deadline(timing.helperPingTimeoutMs, { clock, signal });
-      await this.ping(target, bounded.signal);
+      const request = this.#pingTo(target);
+      const answer = await network.request(target, pingProtocol, request, bounded);
+      onHeard(target, decodePing(answer).incarnation);
       return new Uint8Array();
     });
   }
 
-  /** @throws when the member does not answer in time. */
+  /** A ping to a member that is watched. @throws when the member does not answer in time. */
   async ping(node: NodeId, signal: AbortSignal): Promise<void> {
-    const { network, clock, timing, incarnation, known, onHeard } = this.#options;
+    const { clock, timing } = this.#options;
     using bounded = deadline(timing.pingTimeoutMs, { clock, signal });
+    await this.#streams.ask(node, this.#pingTo(node), bounded.signal);
+  }
+
+  /** The member is watched no more. */
+  release(node: NodeId): void {
+    this.#streams.release(node);
+  }
+
+  #pingTo(node: NodeId): Uint8Array {
+    const { incarnation, known } = this.#options;
     const entry = known(node);
     const about = entry?.status === "alive" ? undefined : entry;
-    const body = encode({
+    return encode({
       incarnation: incarnation(),
       ...(about === undefined ? {} : { about: claimOf(about) }),
     });
-    const reply = await network.request(node, pingProtocol, body, { signal: bounded.signal });
-    onHeard(node, decodePing(reply).incarnation);
+  }
+
+  #answer(from: NodeId, body: Uint8Array): Uint8Array {
+    const { incarnation, onAsked, onHeard } = this.#options;
+    const ping = decodePing(body);
+    if (ping.about !== undefined) onAsked(ping.about, from);
+    onHeard(from, ping.incarnation);
+    return encode({ incarnation: incarnation() });
   }
 
   /** How `helper` reached `target`; undefined when the helper itself did not answer. */

@@ -68,8 +68,9 @@ class Bench implements AsyncDisposable {
         if (isGone) this.gone.push(node);
       },
       onIsolated: (isIsolated) => this.isolated.push(isIsolated),
-      onTick: () => {
-        this.ticks += 1;
+      onReleased: () => undefined,
+      onTick: ({ isGoneOnly }) => {
+        if (!isGoneOnly) this.ticks += 1;
       },
     });
     this.#running = this.detector.run(this.#stopping.signal);
@@ -194,8 +195,9 @@ t.test("a member that failed is tried on, but nobody is asked about it", async (
     answers: allButTarget,
     helper: () => undefined,
   });
-  await bench.clock.advance(10_000);
-  t.ok(bench.pinged.filter((node) => node === target).length > 10, "it may return");
+  await bench.clock.advance(60_000);
+  const tries = bench.pinged.filter((node) => node === target).length;
+  t.ok(tries >= 12 && tries < 40, `it may return: tried ${tries} times in a minute`);
   t.strictSame([bench.asked, bench.silent, bench.isolated], [[], [], []]);
 });
 
@@ -248,6 +250,7 @@ t.test("a ping that hangs is not repeated, so that slow members get no more of t
     indirectPing: () => Promise.resolve(undefined),
     onSilent: () => undefined,
     onIsolated: () => undefined,
+    onReleased: () => undefined,
     onTick: () => undefined,
   });
   const running = detector.run(stopping.signal);
@@ -271,3 +274,34 @@ for (const [name, isRefused, helper, wanted] of [
     t.equal(bench.gone.length > 0, wanted === "gone");
   });
 }
+
+t.test("a member whose connection breaks is asked at once, and others about it", async (t) => {
+  await using bench = new Bench({ others: few, answers: () => true });
+  await bench.clock.advance(timing.pingIntervalMs + 100);
+  bench.script = { others: few, answers: allButTarget, helper: () => "refused", isRefused: true };
+  bench.detector.brokeOff(target);
+  await bench.clock.advance(1);
+  t.strictSame(bench.gone, [target]);
+});
+
+t.test("a member that breaks off again and again is not asked each time", async (t) => {
+  await using bench = new Bench({ others: few, answers: () => true });
+  await bench.clock.advance(timing.pingIntervalMs + 100);
+  const before = bench.pinged.length;
+  for (let time = 0; time < 50; time += 1) {
+    bench.detector.brokeOff(target);
+    await bench.clock.advance(1);
+  }
+  t.equal(bench.pinged.length - before, 1);
+  bench.detector.brokeOff(nodeId("stranger"));
+  t.equal(bench.pinged.length - before, 1, "nor is one that is not watched");
+});
+
+t.test("a node that was late itself still believes a machine that refuses", async (t) => {
+  await using bench = new Bench({ others: few, answers: () => true });
+  await bench.clock.advance(2_000);
+  bench.script = { others: few, answers: allButTarget, helper: () => "refused", isRefused: true };
+  bench.frozenMs = 10_000;
+  await bench.clock.advance(2 * timing.pingIntervalMs);
+  t.ok(bench.gone.includes(target));
+});

@@ -11,7 +11,7 @@ const stateTopic = "skein/state/1";
 const farthest = Number.MAX_SAFE_INTEGER;
 const text = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString();
 
-class Stage implements AsyncDisposable {
+class Stage {
   readonly world: GossipWorld;
   readonly honest: NodeId;
   readonly victim: NodeId;
@@ -58,10 +58,6 @@ class Stage implements AsyncDisposable {
     const sync = { claims: [], digest: [], records: [], ...what };
     return await this.ask(to, "/skein/sync/1", encode(sync));
   }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.world[Symbol.asyncDispose]();
-  }
 }
 
 async function set(seed: number): Promise<Stage> {
@@ -85,12 +81,12 @@ const lies: readonly (readonly [string, (victim: NodeId) => Claim])[] = (
 
 t.test("no lie about a member outlasts a moment, nor its next life", async (t) => {
   for (const [name, lie] of lies) {
-    await using stage = await set(5);
+    const stage = await set(5);
     const { world, victim } = stage;
     await stage.tell(lie(victim));
     await stage.exchange(stage.honest, { claims: [lie(victim)] });
     t.not(await world.until(5_000, () => world.isTrueEverywhere()), undefined, name);
-    await world.crash(victim);
+    world.crash(victim);
     const isGivenUp = await world.until(failedWithinMs, () => world.isTrueEverywhere());
     t.not(isGivenUp, undefined, `${name}: its death is noticed`);
     await world.start(victim);
@@ -99,13 +95,15 @@ t.test("no lie about a member outlasts a moment, nor its next life", async (t) =
 });
 
 t.test("a list of many lies about one member is answered once", async (t) => {
-  await using stage = await set(6);
+  const stage = await set(6);
   const { world, victim } = stage;
   const claims = Array.from({ length: 300 }, (_, at): Claim => {
     return { nodeId: victim, status: "failed", incarnation: at + 1 };
   });
   const refutations = () =>
-    world.trace.filter((line) => line.includes(`${victim} ${memberTopic}`)).length;
+    world.trace.filter(
+      (line) => line.startsWith(`${victim} publishes`) && line.endsWith(memberTopic),
+    ).length;
   const before = refutations();
   await stage.tell(...claims);
   t.equal(refutations() - before, 1);
@@ -113,7 +111,7 @@ t.test("a list of many lies about one member is answered once", async (t) => {
 });
 
 t.test("nobody but the owner publishes its record", async (t) => {
-  await using stage = await set(7);
+  const stage = await set(7);
   const { world, victim, honest } = stage;
   const forged = { owner: victim, epoch: 99, version: 99, body: Buffer.from("forged") };
   await stage.publish(stateTopic, encode({ kind: "record", record: forged }));
@@ -130,7 +128,7 @@ t.test("a record forged in an exchange is overtaken by its owner", async (t) => 
     [2 ** 20, farthest],
     [farthest, farthest],
   ] as const) {
-    await using stage = await set(8);
+    const stage = await set(8);
     const { world, victim, honest } = stage;
     const forged = { owner: victim, epoch, version, body: Buffer.from("forged") };
     await stage.exchange(honest, { records: [forged] });
@@ -145,7 +143,7 @@ t.test("a record forged in an exchange is overtaken by its owner", async (t) => 
 });
 
 t.test("a member's own record and number may be anything: that harms itself alone", async (t) => {
-  await using stage = await set(9);
+  const stage = await set(9);
   const { world, liar, victim, honest } = stage;
   const record = { owner: liar, epoch: farthest, version: farthest, body: Buffer.from("end") };
   await stage.publish(stateTopic, encode({ kind: "record", record }));
@@ -159,7 +157,7 @@ t.test("a member's own record and number may be anything: that harms itself alon
 });
 
 t.test("strangers are not kept, however many are named", async (t) => {
-  await using stage = await set(10);
+  const stage = await set(10);
   const { world, honest } = stage;
   const strangers = Array.from({ length: 5_000 }, (_, at) => nodeId(`stranger-${at}`));
   const claims = strangers.map((node): Claim => {
@@ -170,13 +168,14 @@ t.test("strangers are not kept, however many are named", async (t) => {
   });
   t.ok(await stage.exchange(honest, { claims, records }));
   t.equal(world.gossip(honest).members.get().size, world.ids.length);
-  t.equal(world.gossip(honest).records.get().size, 1);
+  t.equal(world.gossip(honest).records.get().size, world.ids.length);
 });
 
 t.test("however often something is announced, few exchanges ask for it", async (t) => {
-  await using stage = await set(11);
+  const stage = await set(11);
   const { world, liar, honest } = stage;
-  const asked = () => world.trace.filter((line) => line.includes(`/skein/sync/1 ${liar}`)).length;
+  const asked = () =>
+    world.trace.filter((line) => line.endsWith(`-> ${liar} /skein/sync/1`)).length;
   const before = asked();
   for (let version = 1; version <= 200; version += 1) {
     const id = { owner: liar, epoch: 50, version };
@@ -189,12 +188,12 @@ t.test("however often something is announced, few exchanges ask for it", async (
 });
 
 t.test("an own record that is too large is not taken, and harms no exchange", async (t) => {
-  await using stage = await set(12);
+  const stage = await set(12);
   const { world, victim, honest } = stage;
   world.gossip(victim).publish(new Uint8Array(maxRecordBytes + 1));
   await world.clock.advance(1_000);
   t.equal(stage.bodyOf(victim, victim), "mine", "the one before it stays");
-  await world.crash(honest);
+  world.crash(honest);
   await world.start(honest);
   await world.clock.advance(1_000);
   t.equal(stage.bodyOf(victim, honest), "mine", "and reaches a newcomer");
@@ -206,7 +205,7 @@ t.test("an own record that is too large is not taken, and harms no exchange", as
 });
 
 t.test("a large record of somebody else that is in an exchange costs only itself", async (t) => {
-  await using stage = await set(13);
+  const stage = await set(13);
   const { liar, victim, honest, world } = stage;
   const large = { owner: victim, epoch: 9, version: 9, body: new Uint8Array(maxRecordBytes + 1) };
   const small = { owner: liar, epoch: 9, version: 9, body: Buffer.from("small") };
@@ -249,7 +248,7 @@ const shapes: readonly unknown[] = [
 ];
 
 t.test("what is no message changes nothing and ends nothing", async (t) => {
-  await using stage = await set(14);
+  const stage = await set(14);
   const { world, victim, honest } = stage;
   const random = seededRandom(14);
   const good = encode({ kind: "claims", claims: [] });
@@ -276,7 +275,7 @@ t.test("what is no message changes nothing and ends nothing", async (t) => {
 });
 
 t.test("lies without end from one member make nobody be given up who runs", async (t) => {
-  await using stage = await set(15);
+  const stage = await set(15);
   const { world, honest, victim } = stage;
   for (let round = 0; round < 60; round += 1) {
     const incarnation = 1 + (round % 5);

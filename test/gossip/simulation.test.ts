@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import t from "tap";
 import { encode } from "../../src/gossip/message.ts";
 import { nodeId } from "../../src/kernel/index.ts";
-import { failedWithinMs, GossipWorld, type PlantedBug, timing } from "./gossip-world.ts";
+import { failedWithinMs, GossipWorld, timing } from "./gossip-world.ts";
 
 /** Gossip of 3, 10 and 30 nodes under faults, in virtual time. Each run adds a fresh seed. */
 
@@ -18,7 +18,7 @@ for (const [count, seeds] of [
     t.test(
       `${count} nodes, seed ${seed}: a crash is known to all in time, a return at once`,
       async (t) => {
-        await using world = new GossipWorld(count, seed);
+        const world = new GossipWorld(count, seed);
         await world.startAll();
         const [first, victim] = world.ids;
         if (first === undefined || victim === undefined) throw new Error("there are nodes");
@@ -33,7 +33,7 @@ for (const [count, seeds] of [
           "a record reaches all",
         );
 
-        await world.crash(victim);
+        world.crash(victim);
         const tookMs = await world.until(failedWithinMs, () => world.isTrueEverywhere());
         t.not(tookMs, undefined, `given up by all within ${failedWithinMs} ms`);
         t.ok((tookMs ?? 0) >= timing.silenceMs, "and not at the first silence");
@@ -52,7 +52,7 @@ for (const [count, seeds] of [
 }
 
 t.test("nobody who runs is called failed on a network that loses and repeats some", async (t) => {
-  await using world = new GossipWorld(10, fresh);
+  const world = new GossipWorld(10, fresh);
   await world.startAll();
   await world.until(5_000, () => world.isTrueEverywhere());
   world.faults = { lossRate: 0.05, duplicateRate: 0.05 };
@@ -84,7 +84,7 @@ t.test("nobody who runs is called failed on a network that loses and repeats som
 });
 
 t.test("two halves give each other up, and find together again", async (t) => {
-  await using world = new GossipWorld(10, fresh);
+  const world = new GossipWorld(10, fresh);
   await world.startAll();
   await world.until(5_000, () => world.isTrueEverywhere());
   const [left, right] = [world.ids.slice(0, 5), world.ids.slice(5)];
@@ -100,7 +100,7 @@ t.test("two halves give each other up, and find together again", async (t) => {
 });
 
 t.test("who is cut off knows itself to be alone, and blames nobody", async (t) => {
-  await using world = new GossipWorld(5, fresh);
+  const world = new GossipWorld(5, fresh);
   await world.startAll();
   await world.until(5_000, () => world.isTrueEverywhere());
   const [lonely, ...others] = world.ids;
@@ -122,49 +122,8 @@ t.test("who is cut off knows itself to be alone, and blames nobody", async (t) =
   t.strictSame(ofOthers, [], "nobody was given up on its word");
 });
 
-t.test("the checks notice what they are there for", async (t) => {
-  const survivesRestart = async (planted?: PlantedBug) => {
-    await using world = new GossipWorld(4, 7, planted);
-    await world.startAll();
-    await world.until(5_000, () => world.isTrueEverywhere());
-    const [, victim] = world.ids;
-    if (victim === undefined) throw new Error("there are nodes");
-    await world.crash(victim);
-    await world.until(failedWithinMs, () => world.isTrueEverywhere());
-    const again = await world.start(victim);
-    again.publish(Buffer.from("two"));
-    return await world.until(3_000, () => {
-      const record = world
-        .gossip(world.ids[0] ?? victim)
-        .records.get()
-        .get(victim);
-      return world.isTrueEverywhere() && text(record?.body) === "two" && record?.epoch !== 1;
-    });
-  };
-  t.not(await survivesRestart(), undefined);
-  t.equal(await survivesRestart("incarnation_not_kept"), undefined, "an incarnation used twice");
-
-  const catchesUp = async (planted?: PlantedBug) => {
-    await using world = new GossipWorld(4, 7, planted);
-    await world.startAll();
-    const [owner, late] = world.ids;
-    if (owner === undefined || late === undefined) throw new Error("there are nodes");
-    await world.until(5_000, () => world.isTrueEverywhere());
-    world.separate([late], [owner]);
-    await world.crash(late);
-    world.gossip(owner).publish(Buffer.from("news"));
-    await world.clock.advance(1_000);
-    await world.start(late);
-    return await world.until(5_000, () => {
-      return text(world.gossip(late).records.get().get(owner)?.body) === "news";
-    });
-  };
-  t.not(await catchesUp(), undefined);
-  t.equal(await catchesUp("digests_not_exchanged"), undefined, "records that are only published");
-});
-
 t.test("what a member should not send changes nothing and ends nothing", async (t) => {
-  await using world = new GossipWorld(3, 5);
+  const world = new GossipWorld(3, 5);
   await world.startAll();
   await world.until(5_000, () => world.isTrueEverywhere());
   const [a, b, c] = world.ids;
