@@ -6,6 +6,7 @@ import { systemClock, systemRandom } from "../../src/kernel/io/system.ts";
 import { loadCredentials } from "../../src/network/io/credentials.ts";
 import { loadOrCreateIdentity } from "../../src/network/io/identity.ts";
 import { startLibp2pNetwork } from "../../src/network/io/libp2p-network.ts";
+import { nodeSigner } from "../../src/network/io/node-signer.ts";
 
 /**
  * Members of a cluster as a process: identity, certificates, network and gossip as in the daemon,
@@ -51,6 +52,7 @@ async function run(directory: string): Promise<void> {
   const gossip = await startGossip({
     ...parts,
     network,
+    signer: nodeSigner(identity),
     admitted: members,
     incarnation: incarnationIn(directory),
     timing: gossipTimings.lan,

@@ -115,7 +115,13 @@ export class Checker {
           this.#fail(`${on.id} went back from incarnation ${was.incarnation} of ${of}`);
         }
         if (of === on.id) on.usedIncarnation = Math.max(on.usedIncarnation, incarnation);
-        if (status === "failed") this.#checkFailed(on, of);
+        const isSame = was?.incarnation === incarnation;
+        if (isSame && was.status === "left" && status === "failed") {
+          this.#fail(`${on.id} calls ${of} failed, which said goodbye`);
+        }
+        if (status === "failed") this.#checkBlamed(on, of, status);
+        const isOneLink = this.#swarm.mood === "one_link";
+        if (status === "suspect" && isOneLink) this.#checkBlamed(on, of, status);
       }
       this.#checkAdmitted(on, members.keys());
       before = members;
@@ -137,6 +143,9 @@ export class Checker {
         const was = before.get(owner);
         if (was === record) continue;
         this.#note(() => `${on.id} has record ${record.epoch}.${record.version} of ${owner}`);
+        if (!Buffer.from(record.body).toString().startsWith(`${owner} `)) {
+          this.#fail(`${on.id} has a forged record of ${owner}`);
+        }
         if (was !== undefined && !isAtLeast(record, was)) {
           this.#fail(`${on.id} went back from record ${was.epoch}.${was.version} of ${owner}`);
         }
@@ -158,15 +167,15 @@ export class Checker {
     }
   }
 
-  /** Nobody who runs and can be reached is called failed. */
-  #checkFailed(on: SimNode, of: NodeId): void {
+  /** Nobody who runs and can be reached is blamed. */
+  #checkBlamed(on: SimNode, of: NodeId, status: "failed" | "suspect"): void {
     const { queue, nodes } = this.#cluster;
     const accused = nodes.get(of);
     if (this.#swarm.mood === "stormy" || accused?.state !== "running") return;
     const isSettled = (node: SimNode) => queue.now - (node.machine?.startedAtMs ?? 0) > newcomerMs;
     if (!isSettled(on) || !isSettled(accused)) return;
     if (!this.#cluster.admitted.has(of) || !accused.admitted.get().has(on.id)) return;
-    this.#fail(`${on.id} calls ${of} failed, which runs and can be reached`);
+    this.#fail(`${on.id} calls ${of} ${status}, which runs and can be reached`);
   }
 
   #differenceOn(on: SimNode, newest: ReadonlyMap<NodeId, string>): string | undefined {

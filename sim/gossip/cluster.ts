@@ -1,4 +1,6 @@
 import { type Gossip, type GossipTiming, startGossip } from "../../src/gossip/index.ts";
+import { encode } from "../../src/gossip/message.ts";
+import { signedBytes } from "../../src/gossip/record-table.ts";
 import {
   Cell,
   type NodeId,
@@ -11,6 +13,7 @@ import type { PeerNetwork } from "../../src/network/index.ts";
 import { EventQueue } from "../event-queue.ts";
 import { Machine } from "./machine.ts";
 import { SimNetwork, type Weather } from "./network.ts";
+import { simSigner } from "./signer.ts";
 
 type Change = { readonly kind: "add" | "remove"; readonly node: NodeId };
 
@@ -54,6 +57,7 @@ export class GossipCluster {
   readonly queue = new EventQueue();
   readonly network: SimNetwork;
   readonly nodes = new Map<NodeId, SimNode>();
+  checkedSignatures = 0;
   readonly #options: ClusterOptions;
   /** Who was admitted and removed, in the order of the log. */
   readonly #log: Change[] = [];
@@ -147,6 +151,11 @@ export class GossipCluster {
     const { clock } = machine;
     void startGossip({
       network,
+      signer: simSigner(node.id, {
+        onVerify: () => {
+          this.checkedSignatures += 1;
+        },
+      }),
       admitted,
       incarnation,
       clock,
@@ -186,6 +195,21 @@ export class GossipCluster {
     node.records += 1;
     const body = Buffer.from(`${node.id} ${node.records}`);
     node.machine?.act(() => node.gossip?.publish(body));
+  }
+
+  /** In an exchange, with the liar's own signature under it: the victim's it cannot make. */
+  forge(
+    liar: SimNode,
+    { victim, fool }: { readonly victim: SimNode; readonly fool: SimNode },
+  ): void {
+    const epoch = victim.usedIncarnation + 1;
+    const unsigned = { owner: victim.id, epoch, version: 1, body: Buffer.from("forged") };
+    const signature = simSigner(liar.id).sign(signedBytes(unsigned));
+    const body = encode({ claims: [], digest: [], records: [{ ...unsigned, signature }] });
+    const { signal } = new AbortController();
+    liar.machine?.act(() => {
+      liar.network?.request(fool.id, "/skein/sync/1", body, { signal }).catch(() => undefined);
+    });
   }
 
   /** Everybody learns all that was agreed, by now. */

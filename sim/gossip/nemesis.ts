@@ -91,8 +91,14 @@ export class Nemesis {
       case "lose_disk":
         this.#loseDisk();
         break;
+      case "two_cuts":
+        this.#cutTwoLinks();
+        break;
       case "publish":
         this.#publish();
+        break;
+      case "forge":
+        this.#forge();
         break;
     }
   }
@@ -147,6 +153,16 @@ export class Nemesis {
     if (from === undefined || to === undefined || from === to) return;
     if (this.#swarm.mood === "one_link" && this.#cuts > 0) return;
     this.#cut([from], [to], kind === "cut");
+  }
+
+  /** Two cannot hear one that all others hear. */
+  #cutTwoLinks(): void {
+    const [target, ...others] = this.#shuffled(this.#cluster.running);
+    const [first, second] = others;
+    if (target === undefined || first === undefined || second === undefined) return;
+    // In a smaller cluster there may be nobody left who hears it and can be asked.
+    if (others.length < 4 || (this.#swarm.mood === "one_link" && this.#cuts > 0)) return;
+    this.#cut([first, second], [target], true);
   }
 
   #partition(): void {
@@ -254,6 +270,14 @@ export class Nemesis {
     this.#checker.expectSpread(node);
   }
 
+  /** A member hands on a record that another one never wrote. */
+  #forge(): void {
+    const [liar, victim, fool] = this.#shuffled(this.#cluster.running);
+    if (liar === undefined || victim === undefined || fool === undefined) return;
+    this.#note(() => `${liar.id} FORGES a record of ${victim.id} for ${fool.id}`);
+    this.#cluster.forge(liar, { victim, fool });
+  }
+
   #start(node: SimNode): void {
     this.#note(() => `${node.id} STARTS`);
     this.#cluster.start(node);
@@ -278,6 +302,13 @@ export class Nemesis {
   #victim(): SimNode | undefined {
     const { running, admitted } = this.#cluster;
     return this.#one(running.filter(({ id }) => admitted.has(id)));
+  }
+
+  #shuffled<Value>(values: readonly Value[]): readonly Value[] {
+    const left = [...values];
+    const drawn: Value[] = [];
+    while (left.length > 0) drawn.push(...left.splice(randomBelow(this.#random, left.length), 1));
+    return drawn;
   }
 
   #one<Value>(values: readonly Value[]): Value | undefined {

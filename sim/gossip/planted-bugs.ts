@@ -11,6 +11,7 @@ export type PlantedGossipBug = SourceEdit & {
 const runner = "gossip/gossip-runner.ts";
 const members = "gossip/member-table.ts";
 const records = "gossip/record-table.ts";
+const detector = "gossip/failure-detector.ts";
 
 export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
@@ -141,5 +142,53 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
     find: "    this.#isPublishDue = true;\n",
     replace:
       "    if (this.#recordTable.records.size > 1) return;\n    this.#isPublishDue = true;\n",
+  },
+  {
+    name: "counts a suspicion from when time began",
+    section: "Lifeguard §IV-B",
+    seeds: 300,
+    file: members,
+    find: "if (nowMs - entry.sinceMs < lastsMs) continue;",
+    replace: "if (nowMs < lastsMs) continue;",
+  },
+  {
+    name: "suspects on its own word alone",
+    section: "SWIM §4.1",
+    seeds: 300,
+    file: detector,
+    find: 'if (answers.includes("answered")) return "answered";',
+    replace: "",
+  },
+  {
+    name: "lets others forget a goodbye for a failure",
+    section: "SWIM §4.2",
+    seeds: 300,
+    file: members,
+    find: "  failed: 2,\n  left: 3,",
+    replace: "  failed: 3,\n  left: 2,",
+  },
+  {
+    name: "takes a record that its owner has not signed",
+    section: "records",
+    seeds: 50,
+    file: runner,
+    find: "if (signer.verify(owner, signedBytes(record), record.signature)) {",
+    replace: "if (signer.verify(owner, signedBytes(record), record.signature) || true) {",
+  },
+  {
+    name: "never opens a stream to a watched member again",
+    section: "watch streams",
+    seeds: 50,
+    file: "gossip/watch-streams.ts",
+    find: "        this.#asking.delete(node);\n        if (!wasAsked) onBroken(node);",
+    replace: "        if (!wasAsked) onBroken(node);",
+  },
+  {
+    name: "takes the end of a stream for the end of its member",
+    section: "watch streams",
+    seeds: 100,
+    file: "gossip/watch-streams.ts",
+    find: "if (this.#hasEnded) return false;",
+    replace: 'if (this.#hasEnded) throw new NetworkError("unreachable", "It broke.");',
   },
 ];

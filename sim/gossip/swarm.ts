@@ -18,6 +18,8 @@ export const happenings = [
   "readmit",
   "lose_disk",
   "publish",
+  "two_cuts",
+  "forge",
 ] as const;
 
 export type Happening = (typeof happenings)[number];
@@ -26,7 +28,8 @@ export type Happening = (typeof happenings)[number];
  * - `calm`: nodes may end and begin, and clocks that people read may jump, but the network is
  *   good and nobody stands still for long. Nobody who runs may be called failed, not for a
  *   moment, and whoever ended is known to have in time.
- * - `one_link`: as calm, but at any time one pair of nodes may not hear each other.
+ * - `one_link`: as calm, but at any time one pair of nodes may not hear each other, or two pairs
+ *   with one node in common. As others can hear it, nobody who runs may even be suspected.
  * - `stormy`: anything.
  */
 export type Mood = "calm" | "one_link" | "stormy";
@@ -62,6 +65,7 @@ const calmHappenings: readonly Happening[] = [
   "remove",
   "readmit",
   "publish",
+  "forge",
 ];
 
 export function drawSwarm(random: Random): Swarm {
@@ -76,7 +80,7 @@ export function drawSwarm(random: Random): Swarm {
   const possible: readonly Happening[] = isStormy
     ? happenings
     : mood === "one_link"
-      ? ["cut", "wall_clock_jump", "publish"]
+      ? ["cut", "two_cuts", "wall_clock_jump", "publish", "forge"]
       : calmHappenings;
   const drawn = possible.filter(() => chance(0.6));
   const timing = drawTiming(random, mood);
@@ -94,13 +98,18 @@ export function drawSwarm(random: Random): Swarm {
     gapMs: one([300, 1_000, 3_000]),
     faultsMs: one([8_000, 15_000, 25_000]),
     maxDownMs: one([500, 5_000, 20_000]),
-    // A pause that is no fault ends well before anybody is given up.
-    maxPauseMs: isStormy ? one([1_000, 5_000, 20_000]) : timing.suspicionMinMs / 2,
+    maxPauseMs: isStormy ? one([1_000, 5_000, 20_000]) : forgivenPauseMs(timing),
     maxCutMs: one([2_000, 10_000, 25_000]),
     maxLagMs: one([50, 1_000, 8_000]),
     goneRate: one([0, 0.3]),
     clockSkew: one([0, 0.02, 0.05]),
   };
+}
+
+/** A pause that is no fault may lead to a suspicion, but leaves the time to object to it. */
+function forgivenPauseMs(timing: GossipTiming): number {
+  const objectionMs = timing.pingIntervalMs + timing.pingTimeoutMs;
+  return timing.silenceMs + timing.suspicionMinMs - objectionMs;
 }
 
 function drawNodes(random: Random): number {

@@ -3,12 +3,13 @@ import { type Gossip, gossipTimings, startGossip } from "../gossip/index.ts";
 import { Cell, type NodeId, nodeId, type ReadableCell } from "../kernel/index.ts";
 import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
 import type { Libp2pNetwork } from "../network/io/libp2p-network.ts";
+import { nodeSigner } from "../network/io/node-signer.ts";
 import type { Base } from "./base.ts";
 import { fileIncarnation } from "./incarnation.ts";
 import { observe } from "./observe.ts";
 
 export async function startObserving(
-  { settings, paths, store, self, credentials, logger }: Base,
+  { settings, paths, store, self, identity, credentials, logger }: Base,
   parts: { readonly network: Libp2pNetwork; readonly starting: AsyncDisposableStack },
 ): Promise<{ readonly observations: ReadableCell<Observations>; readonly gossip: Gossip }> {
   const { network, starting } = parts;
@@ -24,6 +25,7 @@ export async function startObserving(
   const gossip = starting.use(
     await startGossip({
       network,
+      signer: nodeSigner(identity),
       admitted,
       incarnation: fileIncarnation(paths.data),
       clock,

@@ -7,7 +7,14 @@ import { decodeMessage, encode, type GossipMessage, maxRecordBytes, type Sync } 
 import { OwnRecordId } from "./own-record-id.ts";
 import { Prober } from "./prober.ts";
 import { RecordExchange } from "./record-exchange.ts";
-import { isNewer, type RecordId, RecordTable, type StateRecord } from "./record-table.ts";
+import {
+  isNewer,
+  newestOf,
+  type RecordId,
+  RecordTable,
+  type StateRecord,
+  signedBytes,
+} from "./record-table.ts";
 
 const memberTopic = "skein/members/1";
 const stateTopic = "skein/state/1";
@@ -35,6 +42,8 @@ class RunningGossip implements Gossip {
   readonly #members = new Cell<ReadonlyMap<NodeId, KnownMember>>(new Map());
   readonly #records = new Cell<ReadonlyMap<NodeId, StateRecord>>(new Map());
   readonly #ownRecordId: OwnRecordId;
+  /** Members who handed on what its owner did not write. Said once of each. */
+  readonly #forgers = new Set<NodeId>();
   readonly #stopping = new AbortController();
   readonly #loops: readonly Promise<void>[];
   readonly #detector: FailureDetector;
@@ -124,7 +133,9 @@ class RunningGossip implements Gossip {
       this.#options.logger.error(sizes, "record too large, the one before it stays");
       return;
     }
-    this.#recordTable.put({ ...this.#ownRecordId.next(), body });
+    const unsigned = { ...this.#ownRecordId.next(), body };
+    const signature = this.#options.signer.sign(signedBytes(unsigned));
+    this.#recordTable.put({ ...unsigned, signature });
     this.#update();
     if (this.#isPublishDue) return;
     this.#isPublishDue = true;
@@ -232,8 +243,9 @@ class RunningGossip implements Gossip {
   #sendOwnRecord(): void {
     const record = this.#recordTable.records.get(this.#options.network.self);
     if (record === undefined) return;
-    const { body, ...id } = record;
+    const { owner, epoch, version, body } = record;
     const isSmall = body.length <= maxPublishedRecordBytes;
+    const id = { owner, epoch, version };
     this.#send(stateTopic, isSmall ? { kind: "record", record } : { kind: "announce", id });
   }
 
@@ -307,12 +319,20 @@ class RunningGossip implements Gossip {
   }
 
   #takeRecords(records: readonly StateRecord[], from: NodeId): void {
-    const { self } = this.#options.network;
-    for (const record of records) {
+    const { network, signer, logger } = this.#options;
+    // One of each owner, so that a long list of forgeries costs no more than a short one.
+    for (const record of newestOf(records)) {
+      const { owner, epoch } = record;
       // Nobody knows this node better than itself, not even its own past.
-      if (record.owner === self) continue;
-      const said = { about: record.owner, from, incarnation: record.epoch };
-      if (this.#isCredible(said)) this.#recordTable.put(record);
+      if (owner === network.self) continue;
+      if (!this.#isCredible({ about: owner, from, incarnation: epoch })) continue;
+      if (!isNewer(record, this.#recordTable.records.get(owner))) continue;
+      if (signer.verify(owner, signedBytes(record), record.signature)) {
+        this.#recordTable.put(record);
+      } else if (!this.#forgers.has(from)) {
+        this.#forgers.add(from);
+        logger.warn({ from, owner }, "record refused: its owner has not signed it");
+      }
     }
     this.#update();
   }

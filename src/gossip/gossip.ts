@@ -1,11 +1,12 @@
 import type { Clock, Logger, NodeId, Random, ReadableCell } from "../kernel/index.ts";
-import type { PeerNetwork } from "../network/index.ts";
+import type { NodeSigner, PeerNetwork } from "../network/index.ts";
 import type { KnownMember } from "./member-view.ts";
 import type { GossipTiming } from "./presets.ts";
 import type { StateRecord } from "./record-table.ts";
 
 export type GossipOptions = {
   readonly network: PeerNetwork;
+  readonly signer: NodeSigner;
   /** Who belongs to the cluster; others' claims and records are not kept. */
   readonly admitted: ReadableCell<ReadonlySet<NodeId>>;
   /** This node's incarnation on disk: a lower one than before would be ignored by all. */

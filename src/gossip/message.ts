@@ -8,6 +8,7 @@ const packr = new Packr({ useRecords: false });
 
 /** A node that runs more than a thousand tasks says so in less; one exchange holds one of these. */
 export const maxRecordBytes = 512 * 1024;
+const maxSignatureBytes = 64;
 const maxMembers = 10_000;
 
 const node = z.string().min(1).max(128).transform(nodeId);
@@ -19,8 +20,12 @@ const claim = z.object({
   incarnation: counter,
 });
 const recordId = z.object({ owner: node, epoch: counter, version: counter });
-const anyRecord = recordId.extend({ body: z.instanceof(Uint8Array) });
-const isSmallEnough = ({ body }: { readonly body: Uint8Array }) => body.length <= maxRecordBytes;
+const anyRecord = recordId.extend({
+  body: z.instanceof(Uint8Array),
+  signature: z.instanceof(Uint8Array),
+});
+const isSmallEnough = ({ body, signature }: Pick<StateRecord, "body" | "signature">) =>
+  body.length <= maxRecordBytes && signature.length <= maxSignatureBytes;
 const record = anyRecord.refine(isSmallEnough);
 
 /** Fields of a newer version are dropped, not refused. */

@@ -7,13 +7,29 @@ export type StateRecord = {
   readonly epoch: number;
   readonly version: number;
   readonly body: Uint8Array;
+  /** The owner's, of all of the above: whoever hands it on can change none of it. */
+  readonly signature: Uint8Array;
 };
 
-export type RecordId = Omit<StateRecord, "body">;
+export type RecordId = Omit<StateRecord, "body" | "signature">;
+
+/** What the owner of a record signs. The first line keeps it apart from all else that it signs. */
+export function signedBytes({ owner, epoch, version, body }: Omit<StateRecord, "signature">) {
+  return Buffer.concat([Buffer.from(`skein-record 1\n${owner}\n${epoch}\n${version}\n`), body]);
+}
 
 export function isNewer(a: RecordId, b: RecordId | undefined): boolean {
   if (b === undefined) return true;
   return a.epoch === b.epoch ? a.version > b.version : a.epoch > b.epoch;
+}
+
+/** The newest of each owner's. */
+export function newestOf(records: readonly StateRecord[]): readonly StateRecord[] {
+  const newest = new Map<NodeId, StateRecord>();
+  for (const record of records) {
+    if (isNewer(record, newest.get(record.owner))) newest.set(record.owner, record);
+  }
+  return [...newest.values()];
 }
 
 /** The newest record of each owner. */

@@ -2,5 +2,6 @@
 export { NetworkError, type NetworkErrorCode } from "./errors.ts";
 export { orInterrupted } from "./interruption.ts";
 export { createMemoryNetwork, type MemoryLatency, type MemoryNetwork } from "./memory-network.ts";
+export type { NodeSigner } from "./node-signer.ts";
 export type { PeerNetwork, PeerStream } from "./peer-network.ts";
 export { type ClusterToken, decodeToken, encodeToken } from "./token.ts";

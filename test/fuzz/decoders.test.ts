@@ -78,7 +78,13 @@ const raftFrame = encodeFrame(
   ].map(encodeMessage),
 );
 const claim = { nodeId: nodeId("a"), status: "alive", incarnation: 3 } as const;
-const record = { owner: nodeId("a"), epoch: 1, version: 2, body: Uint8Array.of(1, 2) };
+const record = {
+  owner: nodeId("a"),
+  epoch: 1,
+  version: 2,
+  body: Uint8Array.of(1, 2),
+  signature: Uint8Array.of(3),
+};
 const report = encodeReport({
   nodeId: nodeId("a"),
   skeinVersion: "0.1.0",

@@ -41,6 +41,10 @@ export class GossipWorld {
     return requests + frames + publications;
   }
 
+  get checkedSignatures(): number {
+    return this.#cluster.checkedSignatures;
+  }
+
   get largestBytes(): number {
     return this.#cluster.network.sent.largestBytes;
   }

@@ -154,13 +154,15 @@ t.test("of many claims about one member one is left, the one that wins against a
   t.end();
 });
 
+const signature = new Uint8Array(64);
+
 t.test("records lead to the same table in whatever order and how often they come", (t) => {
   const random = seededRandom(41);
   for (let round = 0; round < 100; round += 1) {
     const records: readonly StateRecord[] = Array.from({ length: 12 }, () => {
       const [epoch, version] = [randomBelow(random, 3), randomBelow(random, 4)];
       const owner = nodeId(`n${randomBelow(random, 3)}`);
-      return { owner, epoch, version, body: Uint8Array.of(epoch, version) };
+      return { owner, epoch, version, body: Uint8Array.of(epoch, version), signature };
     });
     const digests = [records, shuffled(random, records), [...records, ...records]].map((order) => {
       const table = new RecordTable();
@@ -179,7 +181,7 @@ t.test("two tables that hand each other what is newer are equal afterwards", (t)
   for (let at = 0; at < 60; at += 1) {
     const owner = nodeId(`n${randomBelow(random, 8)}`);
     const [epoch, version] = [randomBelow(random, 3), randomBelow(random, 9)];
-    tables[at % 2 === 0 ? 0 : 1].put({ owner, epoch, version, body: new Uint8Array() });
+    tables[at % 2 === 0 ? 0 : 1].put({ owner, epoch, version, body: new Uint8Array(), signature });
   }
   const [left, right] = tables;
   const [forLeft, forRight] = [right.newerThan(left.digest()), left.newerThan(right.digest())];
@@ -267,7 +269,7 @@ t.test("numbers that are no counters make no message", (t) => {
 });
 
 t.test("an exchange loses a record that is too large, not the others", (t) => {
-  const record = { owner: other, epoch: 1, version: 1 };
+  const record = { owner: other, epoch: 1, version: 1, signature };
   const claims = [claim("alive", 4)];
   const sync = decodeSync(
     encode({
@@ -276,6 +278,7 @@ t.test("an exchange loses a record that is too large, not the others", (t) => {
       records: [
         { ...record, body: new Uint8Array(maxRecordBytes + 1) },
         { ...record, owner: third, body: new Uint8Array(maxRecordBytes) },
+        { ...record, owner: third, body: new Uint8Array(), signature: new Uint8Array(65) },
       ],
     }),
   );

@@ -7,8 +7,6 @@ import { importWithEdit } from "../../sim/planted-source.ts";
 import { defaultThreads } from "../../sim/pool.ts";
 import { runSeeds } from "../../sim/seeds.ts";
 
-/** Seeds that found something once: 17, 112 a ghost of a removed node; 121 a record of one. */
-const regressionSeeds = [17, 112, 121];
 const knownSeeds = 40;
 const freshSeeds = 60;
 /** A bug that takes more is looked for by `npm run sim -- gossip --planted` only. */
@@ -21,20 +19,15 @@ t.test("gossip keeps its promises in simulated runs, and all of them heal", asyn
   const asked = Number(process.env["SIM_FROM"]);
   const fresh = asked > 0 ? asked : randomInt(1, 2 ** 31);
   t.comment(`fresh seeds from ${fresh}: SIM_FROM=${fresh} repeats them`);
-  for (const [first, count] of [
-    ...regressionSeeds.map((seed) => [seed, 1] as const),
-    [1, knownSeeds] as const,
-    [fresh, freshSeeds] as const,
-  ]) {
+  for (const [first, count] of [[1, knownSeeds] as const, [fresh, freshSeeds] as const]) {
     const { failure, totals } = await runSeeds("gossip", first, {
       count,
       threads: defaultThreads(),
     });
     const replay = `npm run sim -- gossip --seed ${failure?.seed} --trace`;
     t.equal(failure?.why, undefined, `${count} seeds from ${first}; see a failure with: ${replay}`);
-    if (count < knownSeeds) continue;
     const total = (name: string) => totals[name] ?? 0;
-    t.ok(total("requests") > 100 * count && total("faults") > 3 * count, "something happened");
+    t.ok(total("frames") > 500 * count && total("faults") > 3 * count, "something happened");
     t.ok(total("changes of belief") > 20 * count, "and was noticed");
   }
 });

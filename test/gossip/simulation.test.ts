@@ -130,11 +130,12 @@ t.test("what a member should not send changes nothing and ends nothing", async (
   if (a === undefined || b === undefined || c === undefined) throw new Error("there are three");
   world.gossip(b).publish(Buffer.from("mine"));
   await world.clock.advance(500);
+  const signature = new Uint8Array(64);
   const bad: readonly Uint8Array[] = [
     Uint8Array.of(0xc1),
     encode({
       kind: "record",
-      record: { owner: b, epoch: 99, version: 99, body: Buffer.from("forged") },
+      record: { owner: b, epoch: 99, version: 99, body: Buffer.from("forged"), signature },
     }),
     encode({
       kind: "claims",

@@ -126,7 +126,8 @@ t.test("nothing that is said of a removed member is taken in, whoever says it", 
   t.equal(table.hear(claim("alive", 9), 1), undefined);
   t.equal(table.suspect(other, self, 1), undefined);
   t.equal(table.heardFrom(other, 9, 1), undefined);
-  t.equal(records.put({ owner: other, epoch: 1, version: 1, body: Uint8Array.of(1) }), false);
+  const [body, signature] = [Uint8Array.of(1), Uint8Array.of(2)];
+  t.equal(records.put({ owner: other, epoch: 1, version: 1, body, signature }), false);
   t.equal(table.get(other), undefined);
   table.keepOnly(new Set([self, other]));
   t.match(table.hear(claim("alive", 1), 2), { status: "alive" }, "until it is admitted again");
@@ -182,7 +183,13 @@ t.test("who is not admitted any more is forgotten, except oneself", (t) => {
 
 t.test("the newest record of each owner wins, by epoch and version, never by order", (t) => {
   const record = (epoch: number, version: number, owner = other): StateRecord => {
-    return { owner, epoch, version, body: Uint8Array.of(epoch, version) };
+    return {
+      owner,
+      epoch,
+      version,
+      body: Uint8Array.of(epoch, version),
+      signature: Uint8Array.of(1),
+    };
   };
   const table = new RecordTable();
   t.equal(table.put(record(1, 9)), true);
