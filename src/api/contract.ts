@@ -147,6 +147,15 @@ export const routes = {
     body: z.strictObject({ revision: z.number().int().positive().optional() }),
     response: appliedSchema,
   },
+  /** Halts a roll-out, or lets one that was halted go on. */
+  steerRollout: {
+    method: "POST",
+    path: "/v1/services/:namespace/:name/rollout",
+    params: serviceParams,
+    query: nothing,
+    body: z.strictObject({ action: z.enum(["pause", "resume"]) }),
+    response: z.object({ index: z.number() }),
+  },
   /** Starts a run of a job now. */
   triggerJob: {
     method: "POST",

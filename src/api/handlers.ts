@@ -167,6 +167,13 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       const index = await submit({ kind: "roll_back_service", service, ...chosen, nowMs }, signal);
       return { index, changes: [changeOf(before, find(service).spec)] };
     },
+    steerRollout: async ({ params, body, signal }) => {
+      const service = serviceKey(params.namespace, params.name);
+      find(service);
+      const { action } = body;
+      const nowMs = backend.now();
+      return { index: await submit({ kind: "steer_rollout", service, action, nowMs }, signal) };
+    },
     triggerJob: async ({ params, signal }) => {
       const service = serviceKey(params.namespace, params.name);
       const nowMs = backend.now();

@@ -97,14 +97,20 @@ function unsettledServices(facts: Facts): StatusView["unsettled"] {
       ({ running, desired, rollout, pending }) =>
         running < desired || rollout !== "normal" || pending.length > 0,
     )
-    .map(({ namespace, name, running, desired, rollout, pending }) => {
-      const halted = rollout === "paused" ? ["the update was paused: new tasks failed"] : [];
+    .map(({ namespace, name, running, desired, rollout, pauseCause, pending }) => {
+      const halted = pauseCause === null ? [] : [pauseText[pauseCause]];
       const back =
         rollout === "rolled_back" ? ["the update was rolled back: new tasks failed"] : [];
       const reasons = [...halted, ...back, ...pending];
       return { service: `${namespace}/${name}`, running, desired, reasons };
     });
 }
+
+const pauseText = {
+  failed: "the update was paused: new tasks failed",
+  canary: "the update waits after its canary; look at it, then: skein rollout resume",
+  asked: "the update was paused by hand; it goes on with: skein rollout resume",
+} as const;
 
 function fullDisks({ state, observations }: Facts): string[] {
   return [...state.nodes.values()]
@@ -148,6 +154,7 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
     revision: service.revision,
     version: service.version,
     rollout: service.rollout,
+    pauseCause: service.rollout === "paused" ? (service.pauseCause ?? "failed") : null,
     image: spec.template.image,
     endpoints: endpointsOf(service),
     pending: [...(facts.pending.get(key) ?? [])],

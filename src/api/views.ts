@@ -130,6 +130,8 @@ export const serviceViewSchema = z.object({
   revision: z.number(),
   version: z.number(),
   rollout: z.enum(["normal", "paused", "rolled_back"]),
+  /** Of a paused roll-out: its failures, its canary, or a person. */
+  pauseCause: z.enum(["failed", "canary", "asked"]).nullable().default(null),
   image: z.string(),
   /** Where it answers, e.g. `:8080` on every node, or a host name. */
   endpoints: z.array(z.string()),

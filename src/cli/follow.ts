@@ -119,7 +119,9 @@ async function stoppedRollout(session: Session, service: ServiceView): Promise<C
   const what =
     service.rollout === "rolled_back"
       ? "was rolled back: new tasks failed"
-      : "was paused: new tasks failed";
+      : service.pauseCause === "asked"
+        ? `was paused by hand; it goes on with: skein rollout resume ${name}`
+        : "was paused: new tasks failed";
   return new CliError("failed", `The update of ${name} ${what}. See: skein ps ${name}${reasons}`);
 }
 

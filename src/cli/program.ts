@@ -10,6 +10,7 @@ import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
 import { history, plan, rollBack, why } from "./commands/planning.ts";
 import { recover } from "./commands/recover.ts";
+import { pauseRollout, resumeRollout } from "./commands/rollout.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
 import { up } from "./commands/up.ts";
@@ -38,6 +39,7 @@ export function makeProgram(version: string): Command {
   addChanging(program);
   addManifests(program);
   addExplaining(program);
+  addRollouts(program);
   addJobs(program);
   addKeeping(program);
   shared(program.command("version").description("show the version of this command"), () =>
@@ -223,6 +225,26 @@ function addExplaining(program: Command): void {
       .option("--to <REV>", "the revision; default: the one before")
       .option("-d, --detach", "return when it is accepted"),
     (session, [name], options) => rollBack(session, String(name), options),
+  );
+}
+
+/** The way of a new revision to all replicas. */
+function addRollouts(program: Command): void {
+  const rollout = program.command("rollout").description("updates under way").exitOverride();
+  client(
+    rollout
+      .command("pause")
+      .description("halt an update: old and new tasks stay as they are")
+      .argument("<SERVICE>"),
+    (session, [name]) => pauseRollout(session, String(name)),
+  );
+  client(
+    rollout
+      .command("resume")
+      .description("let an update that was paused go on")
+      .argument("<SERVICE>")
+      .option("-d, --detach", "return when it is accepted"),
+    (session, [name], options) => resumeRollout(session, String(name), options),
   );
 }
 

@@ -78,9 +78,10 @@ function isServing({ status, health }: TaskView): boolean {
 /** How long a new task may take until it counts. */
 function provingMs({ spec }: ServiceView): number {
   const { healthCheck } = spec.template;
-  if (healthCheck === undefined) return spec.update.monitorMs;
+  const monitorMs = Math.max(spec.update.monitorMs, spec.rollback?.monitorMs ?? 0);
+  if (healthCheck === undefined) return monitorMs;
   const { startPeriodMs, retries, intervalMs, timeoutMs } = healthCheck;
-  return spec.update.monitorMs + startPeriodMs + (retries + 1) * (intervalMs + timeoutMs);
+  return monitorMs + startPeriodMs + (retries + 1) * (intervalMs + timeoutMs);
 }
 
 function wayOn(name: string, waiting: readonly TaskView[]): string {

@@ -40,8 +40,9 @@ export function withRevision(
   record: Omit<RevisionRecord, "revision">,
 ): Service {
   const revision = service.revision + 1;
+  const { pauseCause: _cause, resumedAtIndex: _resumed, ...before } = service;
   return {
-    ...service,
+    ...before,
     spec: { ...service.spec, template },
     revision,
     version: record.index,

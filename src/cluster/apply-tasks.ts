@@ -2,7 +2,8 @@ import type { ServiceKey, TaskId } from "../kernel/index.ts";
 import { runsPerNode, type TaskTemplate } from "../spec/index.ts";
 import { type Applied, accepted, type CommandOf, rejected, stopped } from "./applied.ts";
 import { withRunChanges } from "./apply-jobs.ts";
-import { keptRevisions, withRevision } from "./apply-rollback.ts";
+import { keptRevisions } from "./apply-rollback.ts";
+import { withRollout } from "./apply-rollout.ts";
 import type { ClusterState, Service } from "./cluster-state.ts";
 import type { Task } from "./task.ts";
 import { withNewHomes } from "./volume-homes.ts";
@@ -37,13 +38,10 @@ export function updateTasks(state: ClusterState, command: CommandOf<"update_task
   }
   const volumeHomes = homesAfter(state, command.create);
   const services = new Map<ServiceKey, Service>(state.services);
-  for (const { service: key, state: rollout } of command.rollouts) {
-    const service = services.get(key);
+  for (const change of command.rollouts) {
+    const service = services.get(change.service);
     if (service === undefined) continue;
-    services.set(
-      key,
-      rollout === "rolled_back" ? rolledBack(service, state.index) : { ...service, rollout },
-    );
+    services.set(change.service, withRollout(service, change, state.index));
   }
   if (!withRunChanges(services, command.runs ?? [])) {
     return rejected(state, "stale", "A run of a job was started already.");
@@ -101,16 +99,6 @@ function problemOfNew(
     if (isRival) return `Slot ${task.slot} of ${task.service} has a task already.`;
   }
   return undefined;
-}
-
-/** The revision before, brought back as a new one: history only goes forward. */
-function rolledBack(service: Service, index: number): Service {
-  const previous = [...service.templates.keys()].filter((each) => each < service.revision);
-  const template = service.templates.get(Math.max(...previous));
-  if (template === undefined) return { ...service, rollout: "paused" };
-  const source = Math.max(...previous);
-  const next = withRevision(service, template, { index, cause: "failed", source });
-  return { ...next, rollout: "rolled_back" };
 }
 
 /** Keeps the newest templates (to roll back to), and those that tasks and runs still use. */

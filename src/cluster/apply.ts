@@ -12,6 +12,7 @@ import {
   setEligibility,
 } from "./apply-nodes.ts";
 import { rollBackService } from "./apply-rollback.ts";
+import { steerRollout } from "./apply-rollout.ts";
 import { putServices, removeServices, scaleService } from "./apply-services.ts";
 import { updateTasks } from "./apply-tasks.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -53,6 +54,8 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
       return updateTasks(state, command);
     case "roll_back_service":
       return rollBackService(state, command);
+    case "steer_rollout":
+      return steerRollout(state, command);
     case "trigger_job":
       return triggerJob(state, command);
     case "suspend_schedule":

@@ -1,5 +1,10 @@
 import { type NodeId, type ServiceKey, serviceKey, type TaskId } from "../kernel/index.ts";
-import type { ServiceSpec, TaskTemplate } from "../spec/index.ts";
+import {
+  type RolloutSpec,
+  type ServiceSpec,
+  type TaskTemplate,
+  usualRollback,
+} from "../spec/index.ts";
 import type { JobRun } from "./job-run.ts";
 import type { Task } from "./task.ts";
 import type { VolumeHomes } from "./volume-homes.ts";
@@ -34,6 +39,9 @@ export type RevisionRecord = {
   readonly source?: number;
 };
 
+/** Who paused a roll-out: its failures, its canary that is to be looked at, or a person. */
+export type PauseCause = "failed" | "canary" | "asked";
+
 export type Service = {
   readonly spec: ServiceSpec;
   /** Counts up when the template changes; scaling keeps it. */
@@ -43,6 +51,10 @@ export type Service = {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly rollout: RolloutState;
+  /** While it is paused; absent in states from before it was kept: failures. */
+  readonly pauseCause?: PauseCause;
+  /** Log index at which somebody last let the roll-out go on: failures before count no more. */
+  readonly resumedAtIndex?: number;
   /** Templates by revision, kept while a task of that revision exists, and the one before. */
   readonly templates: ReadonlyMap<number, TaskTemplate>;
   /** The newest revisions in order; absent in services from before they were noted. */
@@ -118,6 +130,12 @@ export function effectiveLabels(
     else labels[name] = value;
   }
   return labels;
+}
+
+/** How the newest revision comes to be everywhere: as an update, or as the way back from one. */
+export function rolloutOf({ spec, rollout, revisions }: Service): RolloutSpec {
+  const cause = revisions?.at(-1)?.cause ?? (rollout === "rolled_back" ? "failed" : "submitted");
+  return cause === "submitted" ? spec.update : (spec.rollback ?? usualRollback(spec.update));
 }
 
 export function keyOf(spec: ServiceSpec): ServiceKey {

@@ -138,6 +138,7 @@ const commandSchema = z.discriminatedUnion("kind", [
       z.object({
         service: serviceKeySchema,
         state: z.enum(["normal", "paused", "rolled_back"]),
+        cause: z.enum(["failed", "canary", "asked"]).optional(),
       }),
     ),
     runs: z.array(z.object({ service: serviceKeySchema, change: runChangeSchema })).optional(),
@@ -147,6 +148,12 @@ const commandSchema = z.discriminatedUnion("kind", [
     kind: z.literal("roll_back_service"),
     service: serviceKeySchema,
     revision: z.number().int().positive().optional(),
+    nowMs: z.number(),
+  }),
+  z.object({
+    kind: z.literal("steer_rollout"),
+    service: serviceKeySchema,
+    action: z.enum(["pause", "resume"]),
     nowMs: z.number(),
   }),
   z.object({ kind: z.literal("trigger_job"), service: serviceKeySchema, nowMs: z.number() }),

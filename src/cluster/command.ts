@@ -1,6 +1,6 @@
 import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
 import type { ServiceSpec } from "../spec/index.ts";
-import type { ClusterNode, RolloutState, Token } from "./cluster-state.ts";
+import type { ClusterNode, PauseCause, RolloutState, Token } from "./cluster-state.ts";
 import type { RunChange, TaskResult } from "./job-run.ts";
 import type { Task } from "./task.ts";
 
@@ -67,7 +67,7 @@ export type Command =
       readonly stop: readonly { readonly id: TaskId; readonly reason: string }[];
       /** Ended or orphaned tasks that nobody needs to remember. */
       readonly forget: readonly TaskId[];
-      readonly rollouts: readonly { readonly service: ServiceKey; readonly state: RolloutState }[];
+      readonly rollouts: readonly RolloutChange[];
       /** Runs of jobs that begin or end. */
       readonly runs?: readonly { readonly service: ServiceKey; readonly change: RunChange }[];
       /** Tasks of jobs that have ended. */
@@ -80,6 +80,13 @@ export type Command =
       readonly revision?: number;
       readonly nowMs: number;
     }
+  /** A person halts a roll-out, or lets one that was halted go on. */
+  | {
+      readonly kind: "steer_rollout";
+      readonly service: ServiceKey;
+      readonly action: "pause" | "resume";
+      readonly nowMs: number;
+    }
   | { readonly kind: "trigger_job"; readonly service: ServiceKey; readonly nowMs: number }
   | {
       readonly kind: "suspend_schedule";
@@ -87,6 +94,14 @@ export type Command =
       readonly isSuspended: boolean;
       readonly nowMs: number;
     };
+
+/** What a plan decides about a roll-out. */
+export type RolloutChange = {
+  readonly service: ServiceKey;
+  readonly state: RolloutState;
+  /** Of a pause; absent: failures. */
+  readonly cause?: PauseCause;
+};
 
 /** What came of a command. A rejection changed nothing. */
 export type Outcome =

@@ -1,4 +1,4 @@
-import { type Service, type Task, templateOf } from "../cluster/index.ts";
+import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
 import type { NodeId, ServiceKey } from "../kernel/index.ts";
 import type { Draft } from "./draft.ts";
 import type { Facts } from "./facts.ts";
@@ -62,13 +62,16 @@ export function failuresByNode(failures: readonly Task[]): ReadonlyMap<NodeId, n
  * again and again. One restart alone may be an accident of its surroundings.
  */
 export function isFailing(facts: Facts, service: Service, task: Task): boolean {
-  if (wasStoppedAsFailed(task)) return true;
+  if (wasStoppedAsFailed(task)) {
+    // One that this very plan stops has no index yet.
+    return (task.stoppedAtIndex ?? Number.POSITIVE_INFINITY) > (service.resumedAtIndex ?? 0);
+  }
   const status = facts.status(task);
   if (task.desired === "stopped" || status === undefined) return false;
   if (status.phase === "failed" || status.health === "unhealthy") return true;
   const settledSinceMs = facts.settledSinceMs(task);
   const isProven =
-    settledSinceMs !== undefined && facts.now - settledSinceMs >= service.spec.update.monitorMs;
+    settledSinceMs !== undefined && facts.now - settledSinceMs >= rolloutOf(service).monitorMs;
   return status.restarts >= 2 && !isProven;
 }
 

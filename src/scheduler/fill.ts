@@ -1,4 +1,4 @@
-import { type Service, type Task, templateOf } from "../cluster/index.ts";
+import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
 import { explainBackOff, explainUnplaceable, explainWaitingForStop } from "./explain.ts";
@@ -11,7 +11,7 @@ type Wanted = { readonly revision: number; readonly template: TaskTemplate };
 
 /** Whether the old task has to end before the new one may start. */
 function stopsFirst(service: Service): boolean {
-  return service.spec.update.order === "stop-first";
+  return rolloutOf(service).order === "stop-first";
 }
 
 /** The stopped predecessor that a position waits for, where tasks must not overlap. */

@@ -1,4 +1,4 @@
-import type { Service, Task } from "../cluster/index.ts";
+import { rolloutOf, type Service, type Task } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
 import { isJobMode } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
@@ -59,7 +59,7 @@ function isProven(draft: Draft, key: ServiceKey, service: Service): boolean {
   let isProven = running.length > 0;
   for (const task of running) {
     const sinceMs = draft.facts.settledSinceMs(task);
-    const provenAtMs = (sinceMs ?? draft.facts.now) + service.spec.update.monitorMs;
+    const provenAtMs = (sinceMs ?? draft.facts.now) + rolloutOf(service).monitorMs;
     if (sinceMs !== undefined) draft.wakeAt(provenAtMs);
     if (sinceMs === undefined || provenAtMs > draft.facts.now) isProven = false;
   }

@@ -1,4 +1,4 @@
-import type { Service, Task } from "../cluster/index.ts";
+import { rolloutOf, type Service, type Task } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
 import { countByNode, type Draft } from "./draft.ts";
 import { isServed, occupiedSlots, type Position } from "./positions.ts";
@@ -60,7 +60,7 @@ export function replicasOf(service: Service): number {
 function leavesTraces(draft: Draft, service: Service, task: Task): boolean {
   if (task.desired === "running") return false;
   if (wasStoppedAsFailed(task)) return task.revision === service.revision;
-  return service.spec.update.order === "stop-first" && draft.facts.mayStillRun(task);
+  return rolloutOf(service).order === "stop-first" && draft.facts.mayStillRun(task);
 }
 
 function chooseVictim(draft: Draft, slots: readonly Position[]): Position | undefined {

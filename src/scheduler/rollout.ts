@@ -1,10 +1,13 @@
-import type { Service, Task } from "../cluster/index.ts";
+import { rolloutOf, type Service, type Task } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
 import { isFailing } from "./failures.ts";
 import { fillPosition, replacePosition } from "./fill.ts";
 import type { Position } from "./positions.ts";
+
+/** So many places that cannot be updated now are passed over in one plan. */
+const maxPassedOver = 20;
 
 /**
  * Stops a roll-out that fails too often: pauses it, or asks for the previous revision.
@@ -14,7 +17,7 @@ import type { Position } from "./positions.ts";
  * stopped; `forget.ts` keeps one until the new tasks have been serving for `monitorMs`.
  */
 export function judgeRollout(draft: Draft, key: ServiceKey, service: Service): boolean {
-  const { failureAction, maxFailureRatio } = service.spec.update;
+  const { failureAction, maxFailureRatio } = rolloutOf(service);
   if (service.rollout === "paused" || failureAction === "continue") return false;
   const tasks = draft.tasksOf(key);
   if (tasks.every((task) => isUpToDate(service, task.revision))) return false;
@@ -77,7 +80,7 @@ function isProven(draft: Draft, service: Service, position: Position, task: Task
   if (!facts.isSettled(task)) return false;
   const isUpdate = position.leaving.some(({ cause }) => cause === "revision");
   if (!isUpdate || task.revision !== service.revision) return true;
-  const provenAtMs = (facts.settledSinceMs(task) ?? facts.now) + service.spec.update.monitorMs;
+  const provenAtMs = (facts.settledSinceMs(task) ?? facts.now) + rolloutOf(service).monitorMs;
   draft.wakeAt(provenAtMs);
   return provenAtMs <= facts.now;
 }
@@ -130,7 +133,7 @@ function rollForward(
       leaving.every(({ cause }) => cause === "revision" || cause === "constraint"),
   );
   if (due.length === 0) return;
-  const { parallelism, delayMs } = service.spec.update;
+  const { parallelism, delayMs } = rolloutOf(service);
   const budget = (parallelism === 0 ? positions.length : parallelism) - busy;
   if (budget <= 0 || isTooSoon(draft, service, positions, delayMs)) return;
   // What does not serve is replaced first: that costs nothing.
@@ -138,9 +141,9 @@ function rollForward(
     (a, b) => Number(isServing(draft, a)) - Number(isServing(draft, b)) || a.slot - b.slot,
   );
   let left = budget;
-  for (const position of order) {
+  // A place that backs off after a failure, or has no room, must not hold up all others.
+  for (const position of order.slice(0, budget + maxPassedOver)) {
     if (draft.isFull || left === 0) return;
-    // One that finds no room must not keep the others from being updated.
     if (replacePosition(draft, service, position, positions)) left -= 1;
   }
 }

@@ -104,6 +104,7 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
   );
   set("", rest);
   set("update", spec.update);
+  set("rollback", spec.rollback);
   each(
     facts,
     "constraint",

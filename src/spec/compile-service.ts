@@ -19,6 +19,7 @@ import { compileMounts, type VolumeNames } from "./compile-mounts.ts";
 import { compileMachines, compilePlatform } from "./compile-nodes.ts";
 import { compileExpose, compilePorts, type PlacedPort } from "./compile-ports.ts";
 import { compileResources } from "./compile-resources.ts";
+import { compileRollback } from "./compile-rollout.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 import { isExclusive } from "./exclusive.ts";
 import type { Section } from "./section.ts";
@@ -87,6 +88,8 @@ export function compileService(
   if ((engine?.memorySwapBytes ?? 0) > 0 && template.limits.memoryBytes === undefined) {
     section.reject("memswap_limit", "together with a limit of memory", "add `mem_limit`");
   }
+  const update = compileUpdate(deploy, { isExclusive: isExclusive(template) });
+  const rollback = compileRollback(deploy, update);
   const spec: ServiceSpec = {
     namespace: context.namespace,
     name,
@@ -96,7 +99,8 @@ export function compileService(
     template,
     ports: ports.map(({ port }) => port).filter((port) => port.mode === "ingress"),
     ingress: rules.map(({ rule }) => rule),
-    update: compileUpdate(deploy, { isExclusive: isExclusive(template) }),
+    update,
+    ...(rollback && { rollback }),
     placement: {
       ...placement,
       constraints: [

@@ -63,7 +63,11 @@ export const deployKeys: SectionRules = {
     '{constraints: ["node.labels.disk == ssd"]}',
     "Which nodes may run a task.",
   ),
-  rollback_config: notYet("A rollback follows `update_config`."),
+  rollback_config: supported(
+    section("rollback_config"),
+    "{parallelism: 0}",
+    "How an older revision is brought back. What it leaves out is as in `update_config`.",
+  ),
 };
 
 export const updateKeys: SectionRules = {

@@ -4,6 +4,7 @@
  */
 export { describeDifference, sameTemplate, specRevisionFingerprint } from "./compare.ts";
 export { isJobMode, runsPerNode } from "./compile-job.ts";
+export { usualRollback } from "./compile-rollout.ts";
 export { parseCron } from "./cron.ts";
 export { lastDueMs, nextDueMs } from "./cron-time.ts";
 export { formatProblem } from "./diagnostics.ts";

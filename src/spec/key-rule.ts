@@ -26,6 +26,7 @@ export type SectionName =
   | "x-healthcheck"
   | "deploy"
   | "update_config"
+  | "rollback_config"
   | "restart_policy"
   | "resources"
   | "limits"

@@ -30,6 +30,7 @@ import {
   supported,
   text,
 } from "./key-rule.ts";
+import { rollbackKeys } from "./rollout-keys.ts";
 import {
   bindKeys,
   daemonHealthcheckKeys,
@@ -172,6 +173,7 @@ export const keyTable: Readonly<Record<SectionName, SectionRules>> = withExtensi
   "x-healthcheck": daemonHealthcheckKeys,
   deploy: deployKeys,
   update_config: updateKeys,
+  rollback_config: rollbackKeys,
   restart_policy: restartPolicyKeys,
   resources: resourcesKeys,
   limits: limitsKeys,

@@ -1,4 +1,5 @@
 import { isJobMode } from "./compile-job.ts";
+import { usualRollback } from "./compile-rollout.ts";
 import { isExclusive } from "./exclusive.ts";
 import { renderEngine } from "./render-engine.ts";
 import { renderJob, renderMode, renderRetries } from "./render-job.ts";
@@ -62,6 +63,7 @@ function renderDeploy(spec: ServiceSpec): Keys {
     ...renderMode(mode),
     labels: spec.labels,
     update_config: renderUpdate(spec),
+    rollback_config: renderRollback(spec),
     restart_policy: renderRetries(spec) ?? renderRestart(template.restart),
     resources,
     placement: present({
@@ -83,6 +85,19 @@ function renderUpdate({ update, template }: ServiceSpec): Keys {
     monitor: unless(update.monitorMs, 5_000, duration),
     failure_action: unless(update.failureAction, "rollback"),
     max_failure_ratio: unless(update.maxFailureRatio, 0),
+  });
+}
+
+function renderRollback({ update, rollback }: ServiceSpec): Keys {
+  if (rollback === undefined) return {};
+  const usual = usualRollback(update);
+  return present({
+    parallelism: unless(rollback.parallelism, usual.parallelism),
+    delay: unless(rollback.delayMs, usual.delayMs, duration),
+    order: unless(rollback.order, usual.order),
+    monitor: unless(rollback.monitorMs, usual.monitorMs, duration),
+    failure_action: unless(rollback.failureAction, usual.failureAction),
+    max_failure_ratio: unless(rollback.maxFailureRatio, usual.maxFailureRatio),
   });
 }
 

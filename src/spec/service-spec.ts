@@ -203,6 +203,8 @@ export const serviceSpecSchema = z.strictObject({
   ports: z.array(portSpec),
   ingress: z.array(ingressRuleSpec),
   update: rolloutSpec,
+  /** How an older revision is brought back; absent: like an update that is not undone. */
+  rollback: rolloutSpec.optional(),
   placement: z.strictObject({
     constraints: z.array(
       z.strictObject({

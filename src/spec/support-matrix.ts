@@ -24,6 +24,7 @@ const chapters: readonly (readonly [SectionName, string])[] = [
   ["x-healthcheck", "`x-healthcheck`"],
   ["deploy", "`deploy`"],
   ["update_config", "`deploy.update_config`"],
+  ["rollback_config", "`deploy.rollback_config`"],
   ["restart_policy", "`deploy.restart_policy`"],
   ["resources", "`deploy.resources`"],
   ["limits", "`deploy.resources.limits`"],

@@ -57,6 +57,15 @@ const commands: readonly Command[] = [
       },
     ],
   },
+  { kind: "steer_rollout", service: serviceKey("shop", "web"), action: "resume", nowMs: 9 },
+  {
+    kind: "update_tasks",
+    basedOn: {},
+    create: [],
+    stop: [],
+    forget: [],
+    rollouts: [{ service: serviceKey("shop", "web"), state: "paused", cause: "canary" }],
+  },
   { kind: "trigger_job", service: serviceKey("shop", "web"), nowMs: 80_000 },
   {
     kind: "suspend_schedule",

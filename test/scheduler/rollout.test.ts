@@ -8,6 +8,10 @@ function update(overrides: Partial<RolloutSpec> = {}): RolloutSpec {
   return { ...serviceSpec().update, ...overrides };
 }
 
+function steer(world: World, action: "pause" | "resume"): void {
+  world.submit({ kind: "steer_rollout", service: web, action, nowMs: world.now });
+}
+
 const next = template({ image: "web:2" });
 
 t.test("a good update", async (t) => {
@@ -255,6 +259,137 @@ t.test("a bad update", async (t) => {
     world.setMember(victim?.nodeId ?? "", "failed");
     world.run(30_000);
     t.match(world.state.services.get(web), { rollout: "normal", revision: 2 });
+  });
+});
+
+t.test("a paused roll-out", async (t) => {
+  t.test("goes on when it is resumed, and its failures so far are forgiven", async (t) => {
+    let isCured = false;
+    const world = new World(["n1", "n2", "n3"], {
+      behaviourOf: (image) => (image === "web:2" && !isCured ? "fails" : "serves"),
+    });
+    world.put();
+    world.run(4_000);
+    world.put({ template: next });
+    world.run(30_000);
+    t.match(world.state.services.get(web), { rollout: "paused", pauseCause: "failed" });
+    isCured = true;
+    steer(world, "resume");
+    world.run(60_000, () => t.ok(world.serving().length >= 3));
+    t.match(world.state.services.get(web), { rollout: "normal", revision: 2 });
+    t.equal(world.state.services.get(web)?.pauseCause, undefined);
+    t.ok(world.running().every((task) => task.revision === 2));
+    t.equal(world.running().length, 3);
+  });
+
+  t.test("is paused again when what failed goes on failing", async (t) => {
+    const world = new World(["n1", "n2", "n3"], {
+      behaviourOf: (image) => (image === "web:2" ? "fails" : "serves"),
+    });
+    world.put();
+    world.run(4_000);
+    world.put({ template: next });
+    world.run(30_000);
+    steer(world, "resume");
+    t.equal(world.state.services.get(web)?.rollout, "normal");
+    world.run(90_000, () => t.ok(world.serving().length >= 3));
+    t.match(world.state.services.get(web), { rollout: "paused", pauseCause: "failed" });
+  });
+
+  t.test("by hand replaces nothing more until it is resumed", async (t) => {
+    const world = new World(["n1", "n2", "n3"]);
+    world.put();
+    world.run(4_000);
+    world.put({ template: next });
+    world.run(8_000);
+    steer(world, "pause");
+    world.run(5_000);
+    const updated = () => world.running().filter((task) => task.revision === 2).length;
+    const before = updated();
+    t.ok(before >= 1 && before < 3, `${before} updated`);
+    world.run(60_000, () => t.equal(updated(), before));
+    t.match(world.state.services.get(web), { rollout: "paused", pauseCause: "asked" });
+    steer(world, "resume");
+    world.run(60_000);
+    t.equal(updated(), 3);
+    t.equal(world.running().length, 3);
+  });
+});
+
+t.test("with failure_action continue a bad update goes on to its end", async (t) => {
+  const world = new World(["n1", "n2", "n3"], {
+    behaviourOf: (image, task) => (image === "web:2" && task.slot === 1 ? "fails" : "serves"),
+  });
+  const goesOn = update({ failureAction: "continue" });
+  world.put({ update: goesOn });
+  world.run(4_000);
+  world.put({ update: goesOn, template: next });
+  world.run(120_000);
+  t.match(world.state.services.get(web), { rollout: "normal", revision: 2 });
+  const updated = world.serving().filter((task) => task.revision === 2);
+  t.strictSame(updated.map(({ slot }) => slot).sort(), [2, 3]);
+});
+
+t.test("rollback_config", async (t) => {
+  const goesBack = { update: update({ failureAction: "rollback", order: "start-first" }) };
+
+  t.test("says how many are put back at a time, and what comes first", async (t) => {
+    const spec = {
+      ...goesBack,
+      mode: { kind: "replicated", replicas: 6 },
+      rollback: update({ parallelism: 3, order: "stop-first", failureAction: "pause" }),
+    } as const;
+    const world = new World(["n1", "n2", "n3"]);
+    world.put(spec);
+    world.run(4_000);
+    world.put({ ...spec, template: next });
+    world.run(120_000, () => t.ok(world.serving().length >= 6, "the update starts first"));
+    world.submit({ kind: "roll_back_service", service: web, nowMs: world.now });
+    let fewest = 6;
+    let most = 0;
+    world.run(120_000, () => {
+      fewest = Math.min(fewest, world.serving().length);
+      most = Math.max(most, world.running().length);
+    });
+    t.equal(fewest, 3, "three stopped first");
+    t.equal(most, 6);
+    t.ok(world.running().every((task) => task.revision === 3));
+  });
+
+  t.test("counts for the way back that the cluster chooses by itself", async (t) => {
+    const spec = { ...goesBack, rollback: update({ parallelism: 0, failureAction: "continue" }) };
+    const world = new World(["n1", "n2", "n3"], {
+      // What runs is fine; of what is put back one task fails for a while.
+      behaviourOf: (image, task) =>
+        image === "web:2" || (task.revision === 3 && task.slot === 2) ? "fails" : "serves",
+    });
+    world.put({ ...spec, update: { ...spec.update, order: "stop-first", parallelism: 2 } });
+    world.run(4_000);
+    world.put({
+      ...spec,
+      update: { ...spec.update, order: "stop-first", parallelism: 2 },
+      template: next,
+    });
+    world.run(120_000);
+    t.match(world.state.services.get(web), { rollout: "rolled_back", revision: 3 });
+  });
+
+  t.test("allows as many failures as its max_failure_ratio", async (t) => {
+    const states = [0, 0.5].map((maxFailureRatio) => {
+      const spec = { ...goesBack, rollback: update({ failureAction: "pause", maxFailureRatio }) };
+      const world = new World(["n1", "n2", "n3"], {
+        behaviourOf: (_image, task) =>
+          task.revision === 3 && task.slot === 1 && task.nodeId === "n1" ? "fails" : "serves",
+      });
+      world.put(spec);
+      world.run(4_000);
+      world.put({ ...spec, template: next });
+      world.run(60_000);
+      world.submit({ kind: "roll_back_service", service: web, nowMs: world.now });
+      world.run(90_000);
+      return world.state.services.get(web)?.rollout;
+    });
+    t.strictSame(states, ["paused", "normal"]);
   });
 });
 

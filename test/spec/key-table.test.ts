@@ -57,6 +57,7 @@ const manifests: Readonly<Record<SectionName, (values: Values) => Values>> = {
     service({ "x-healthcheck": { ...("tcp" in values ? {} : { http: ":1" }), ...values } }),
   deploy: (values) => service({ deploy: values }),
   update_config: (values) => service({ deploy: { update_config: values } }),
+  rollback_config: (values) => service({ deploy: { rollback_config: values } }),
   restart_policy: (values) => service({ deploy: { restart_policy: values } }),
   resources: (values) => service({ deploy: { resources: values } }),
   limits: (values) => service({ deploy: { resources: { limits: values } } }),

@@ -38,6 +38,7 @@ const chapters: Readonly<Record<string, string>> = {
   "services.*.x-healthcheck": "`x-healthcheck`",
   "services.*.deploy": "`deploy`",
   "services.*.deploy.update_config": "`deploy.update_config`",
+  "services.*.deploy.rollback_config": "`deploy.rollback_config`",
   "services.*.deploy.restart_policy": "`deploy.restart_policy`",
   "services.*.deploy.resources": "`deploy.resources`",
   "services.*.deploy.resources.limits": "`deploy.resources.limits`",

@@ -325,13 +325,14 @@ services:
 });
 
 t.test("What is ignored is listed", async (t) => {
-  const lines = "attach: true\nx-ingres: [a]\nx-anything: 1\ndeploy: {x-y: 1, rollback_config: {}}";
+  const lines =
+    "attach: true\nx-ingres: [a]\nx-anything: 1\ndeploy: {x-y: 1, resources: {reservations: {devices: []}}}";
   const text = `version: "3"\n${webFile(lines)}`;
   t.strictSame(valid(text, { allowIgnored: true }).ignored, [
     "c.yaml:1:1: `version` has no effect",
     "c.yaml:5:5: `attach` is not supported yet, and is ignored",
     "c.yaml:6:5: `x-ingres` has no effect; did you mean `x-ingress`?",
-    "c.yaml:8:22: `deploy.rollback_config` is not supported yet, and is ignored",
+    "c.yaml:8:49: `deploy.resources.reservations.devices` is not supported yet, and is ignored",
   ]);
   t.equal(problemsOf(text).length, 2);
   t.equal(
