@@ -2,6 +2,7 @@ import {
   type ClusterState,
   compareText,
   defaultMaxVoters,
+  getsTraffic,
   isServing,
   type LogStatus,
   memberStatus,
@@ -138,7 +139,8 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
   const { spec } = service;
   const tasks = tasksOf(state, key);
   const wanted = tasks.filter(isWanted);
-  const serving = wanted.filter((task) => isServingNow(observations, task));
+  const able = wanted.filter((task) => isServingNow(observations, task));
+  const serving = able.filter((task) => getsTraffic(service, task.revision));
   return {
     namespace: spec.namespace,
     name: spec.name,
@@ -149,6 +151,7 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
     updated: serving.filter((task) =>
       sameValue(service.templates.get(task.revision), spec.template),
     ).length,
+    standby: able.length - serving.length,
     stopping: tasks.filter((task) => task.desired === "stopped" && hasContainer(observations, task))
       .length,
     revision: service.revision,

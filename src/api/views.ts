@@ -121,10 +121,12 @@ export const serviceViewSchema = z.object({
   name: z.string(),
   mode: z.enum(["replicated", "global", "replicated-job", "global-job"]),
   desired: z.number(),
-  /** Tasks that serve, of any revision. */
+  /** Tasks that serve and get traffic, of any revision. */
   running: z.number(),
   /** Tasks of the newest revision that serve. */
   updated: z.number(),
+  /** Tasks that serve but get no traffic: the other side of a blue-green roll-out. */
+  standby: z.number().default(0),
   /** Tasks that should no longer run but still do. */
   stopping: z.number(),
   revision: z.number(),

@@ -46,14 +46,19 @@ export async function followRollout(
       const seconds = ((session.now() - startedAt) / 1_000).toFixed(1);
       session.note(`${seconds.padStart(6)}s  ${service.name}: ${text}\n`);
     }
-    const stopped = newest.find((service) => service.rollout !== "normal");
+    const stopped = newest.find(
+      (service) => service.rollout !== "normal" && service.pauseCause !== "canary",
+    );
     // Before all else: what was rolled back runs as it should, but not what was asked for.
     if (isUpdate && stopped !== undefined) throw await stoppedRollout(session, stopped);
     const failed = newest.find((service) => runOf(service, options.run)?.state === "failed");
     if (failed !== undefined) throw failedRun(failed, runOf(failed, options.run));
     if (newest.every((service) => isSettled(service, options.run))) {
       settledAt ??= session.now();
-      if (session.now() - settledAt >= settledForMs) return newest;
+      if (session.now() - settledAt >= settledForMs) {
+        for (const service of newest) noteCanary(session, service);
+        return newest;
+      }
     } else {
       settledAt = undefined;
     }
@@ -81,7 +86,15 @@ function failedRun({ name }: ServiceView, run: RunView | undefined): CliError {
   return new CliError("failed", what);
 }
 
+function noteCanary(session: Session, { name, pauseCause }: ServiceView): void {
+  if (pauseCause !== "canary") return;
+  session.note(
+    `The canary of ${name} stays healthy. When you are content: skein rollout resume ${name}\n`,
+  );
+}
+
 function isSettled(service: ServiceView, followed: FollowedRun): boolean {
+  if (service.pauseCause === "canary") return true;
   if (service.job !== null) {
     if (service.job.schedule !== null && followed === undefined) return true;
     return !["active", undefined].includes(runOf(service, followed)?.state);
@@ -93,10 +106,11 @@ function isSettled(service: ServiceView, followed: FollowedRun): boolean {
   );
 }
 
-function progressOf({ desired, running, updated, stopping, job }: ServiceView): string {
+function progressOf({ desired, running, updated, standby, stopping, job }: ServiceView): string {
   if (job !== null) return jobProgress(job, running);
   const old = running - updated;
   const parts = [`${updated}/${desired} running`];
+  if (standby > 0) parts.push(`${standby} standing by`);
   if (old > 0) parts.push(`${old} of the old version`);
   if (stopping > 0) parts.push(`${stopping} stopping`);
   return parts.join(", ");

@@ -33,7 +33,11 @@ export class StallWatch {
   async look(services: readonly ServiceView[]): Promise<void> {
     const now = this.#session.now();
     for (const service of services) {
-      const score = 2 * service.updated - (service.running - service.updated) - service.stopping;
+      const score =
+        2 * service.updated +
+        service.standby -
+        (service.running - service.updated) -
+        service.stopping;
       const best = this.#best.get(service.name);
       if (best !== undefined && score <= best) continue;
       this.#best.set(service.name, score);

@@ -1,6 +1,7 @@
 import { type Applied, accepted, type CommandOf, rejected, withEntry } from "./applied.ts";
 import type { ClusterState, RevisionRecord, Service } from "./cluster-state.ts";
 import { sameValue } from "./same-value.ts";
+import { withTrafficHeld } from "./traffic.ts";
 
 /** Templates of so many newest revisions are kept to go back to. */
 export const keptRevisions = 5;
@@ -41,7 +42,7 @@ export function withRevision(
 ): Service {
   const revision = service.revision + 1;
   const { pauseCause: _cause, resumedAtIndex: _resumed, ...before } = service;
-  return {
+  const next: Service = {
     ...before,
     spec: { ...service.spec, template },
     revision,
@@ -49,6 +50,7 @@ export function withRevision(
     templates: withEntry(service.templates, revision, template),
     revisions: [...(service.revisions ?? []), { revision, ...record }].slice(-maxRevisionRecords),
   };
+  return withTrafficHeld(service, next);
 }
 
 /** The newest revision that is made of something else than the present one. */

@@ -1,12 +1,14 @@
 import { type Applied, accepted, type CommandOf, rejected, withEntry } from "./applied.ts";
 import { withRevision } from "./apply-rollback.ts";
-import type { ClusterState, Service } from "./cluster-state.ts";
+import { type ClusterState, rolloutOf, type Service } from "./cluster-state.ts";
 import type { RolloutChange } from "./command.ts";
 
 /** What the planner decided about a roll-out: halted, undone, or going on. */
 export function withRollout(service: Service, change: RolloutChange, index: number): Service {
   if (change.state === "rolled_back") return rolledBack(service, index);
-  const { pauseCause: _before, ...rest } = service;
+  const { pauseCause: _before, ...before } = service;
+  const rest =
+    change.promoted === undefined ? before : { ...before, promotedRevision: change.promoted };
   if (change.state === "normal") return { ...rest, rollout: "normal" };
   return { ...rest, rollout: "paused", pauseCause: change.cause ?? "failed" };
 }
@@ -32,7 +34,8 @@ export function steerRollout(
   if (action === "pause" && isPaused) {
     return rejected(state, "conflict", `The roll-out of ${key} is paused already.`);
   }
-  if (action === "resume" && !isPaused) {
+  const isHeld = service.pauseCause === "canary" || (!isPaused && hasCanary(service));
+  if (action === "resume" && !isPaused && !isHeld) {
     return rejected(state, "conflict", `The roll-out of ${key} is not paused.`);
   }
   const { pauseCause: _cause, ...rest } = service;
@@ -40,6 +43,17 @@ export function steerRollout(
   const next: Service =
     action === "pause"
       ? { ...changed, rollout: "paused", pauseCause: "asked" }
-      : { ...changed, rollout: "normal", resumedAtIndex: state.index };
+      : {
+          ...changed,
+          rollout: "normal",
+          resumedAtIndex: state.index,
+          ...(isHeld ? { promotedRevision: service.revision } : {}),
+        };
   return accepted({ ...state, services: withEntry(state.services, key, next) });
+}
+
+function hasCanary(service: Service): boolean {
+  return (
+    rolloutOf(service).strategy?.kind === "canary" && service.promotedRevision !== service.revision
+  );
 }

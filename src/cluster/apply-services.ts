@@ -7,6 +7,7 @@ import { type ClusterState, keyOf, type Service } from "./cluster-state.ts";
 import { findRouteConflict } from "./route-conflict.ts";
 import { sameValue } from "./same-value.ts";
 import type { Task } from "./task.ts";
+import { withTrafficHeld } from "./traffic.ts";
 
 export function putServices(
   state: ClusterState,
@@ -49,7 +50,7 @@ function nextService(
     updatedAtMs: nowMs,
     ...dueAfterChange(before, spec, nowMs),
   };
-  if (sameValue(before.spec.template, spec.template)) return changed;
+  if (sameValue(before.spec.template, spec.template)) return withTrafficHeld(before, changed);
   const record = { index, atMs: nowMs, cause: "submitted" } as const;
   return { ...withRevision(changed, spec.template, record), rollout: "normal" };
 }

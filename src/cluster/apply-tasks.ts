@@ -43,6 +43,12 @@ export function updateTasks(state: ClusterState, command: CommandOf<"update_task
     if (service === undefined) continue;
     services.set(change.service, withRollout(service, change, state.index));
   }
+  for (const { service: key, revision, atMs } of command.traffic ?? []) {
+    const service = services.get(key);
+    if (service === undefined || !service.templates.has(revision)) continue;
+    const before = service.traffic?.revisions ?? [];
+    services.set(key, { ...service, traffic: { revisions: [revision], before, sinceMs: atMs } });
+  }
   if (!withRunChanges(services, command.runs ?? [])) {
     return rejected(state, "stale", "A run of a job was started already.");
   }

@@ -42,6 +42,19 @@ export type RevisionRecord = {
 /** Who paused a roll-out: its failures, its canary that is to be looked at, or a person. */
 export type PauseCause = "failed" | "canary" | "asked";
 
+/**
+ * Who gets the traffic of a service whose revisions do not mix. Agreed, so that it moves on
+ * every node at the same index of the log.
+ */
+export type Traffic = {
+  /** Tasks made of what one of these revisions says get it; others stand by. */
+  readonly revisions: readonly number[];
+  /** The same before it was moved. */
+  readonly before: readonly number[];
+  /** Proposer's wall clock, ms. */
+  readonly sinceMs: number;
+};
+
 export type Service = {
   readonly spec: ServiceSpec;
   /** Counts up when the template changes; scaling keeps it. */
@@ -55,6 +68,10 @@ export type Service = {
   readonly pauseCause?: PauseCause;
   /** Log index at which somebody last let the roll-out go on: failures before count no more. */
   readonly resumedAtIndex?: number;
+  /** The newest revision that its canary has proven, or that a person let go on. */
+  readonly promotedRevision?: number;
+  /** Absent where all tasks that serve get traffic. */
+  readonly traffic?: Traffic;
   /** Templates by revision, kept while a task of that revision exists, and the one before. */
   readonly templates: ReadonlyMap<number, TaskTemplate>;
   /** The newest revisions in order; absent in services from before they were noted. */
@@ -135,7 +152,11 @@ export function effectiveLabels(
 /** How the newest revision comes to be everywhere: as an update, or as the way back from one. */
 export function rolloutOf({ spec, rollout, revisions }: Service): RolloutSpec {
   const cause = revisions?.at(-1)?.cause ?? (rollout === "rolled_back" ? "failed" : "submitted");
-  return cause === "submitted" ? spec.update : (spec.rollback ?? usualRollback(spec.update));
+  if (cause === "submitted") return spec.update;
+  const back = spec.rollback ?? usualRollback(spec.update);
+  const { strategy } = spec.update;
+  // What moves in one step comes back in one step; what was there before needs no canary.
+  return strategy?.kind === "blue-green" ? { ...back, strategy } : back;
 }
 
 export function keyOf(spec: ServiceSpec): ServiceKey {

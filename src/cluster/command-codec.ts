@@ -138,9 +138,19 @@ const commandSchema = z.discriminatedUnion("kind", [
       z.object({
         service: serviceKeySchema,
         state: z.enum(["normal", "paused", "rolled_back"]),
+        promoted: z.number().int().positive().optional(),
         cause: z.enum(["failed", "canary", "asked"]).optional(),
       }),
     ),
+    traffic: z
+      .array(
+        z.object({
+          service: serviceKeySchema,
+          revision: z.number().int().positive(),
+          atMs: z.number(),
+        }),
+      )
+      .optional(),
     runs: z.array(z.object({ service: serviceKeySchema, change: runChangeSchema })).optional(),
     results: z.array(z.object({ id: taskIdSchema, result: resultSchema })).optional(),
   }),

@@ -68,6 +68,8 @@ export type Command =
       /** Ended or orphaned tasks that nobody needs to remember. */
       readonly forget: readonly TaskId[];
       readonly rollouts: readonly RolloutChange[];
+      /** Revisions that get all the traffic of their service from now on. */
+      readonly traffic?: readonly TrafficMove[];
       /** Runs of jobs that begin or end. */
       readonly runs?: readonly { readonly service: ServiceKey; readonly change: RunChange }[];
       /** Tasks of jobs that have ended. */
@@ -95,10 +97,19 @@ export type Command =
       readonly nowMs: number;
     };
 
+export type TrafficMove = {
+  readonly service: ServiceKey;
+  readonly revision: number;
+  /** Proposer's wall clock, ms. */
+  readonly atMs: number;
+};
+
 /** What a plan decides about a roll-out. */
 export type RolloutChange = {
   readonly service: ServiceKey;
   readonly state: RolloutState;
+  /** The revision whose canary is over. */
+  readonly promoted?: number;
   /** Of a pause; absent: failures. */
   readonly cause?: PauseCause;
 };

@@ -15,18 +15,20 @@ export {
   rolloutOf,
   type Service,
   type Token,
+  type Traffic,
   tasksOf,
   templateOf,
   voterCounts,
 } from "./cluster-state.ts";
 export { ClusterStore } from "./cluster-store.ts";
-export type { Command, Outcome, RejectionCode } from "./command.ts";
+export type { Command, Outcome, RejectionCode, RolloutChange, TrafficMove } from "./command.ts";
 export { encodeCommand } from "./command-codec.ts";
 export type { JobRun, JobRunState, RunChange, TaskResult } from "./job-run.ts";
 export {
   type MachineUsage,
   type Member,
   type MemberStatus,
+  maxAwaitedTasks,
   maxPendingReasons,
   maxPendingServices,
   maxReasonLength,
@@ -52,4 +54,5 @@ export {
   type TaskPhase,
   type TaskStatus,
 } from "./task.ts";
+export { getsTraffic, hadTraffic, hasMoved } from "./traffic.ts";
 export { boundVolumes, type VolumeHomes } from "./volume-homes.ts";

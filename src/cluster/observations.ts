@@ -17,6 +17,8 @@ export type NodeReport = {
   readonly httpPort: number;
   /** State index whose routes this node's proxy has confirmed. */
   readonly routesIndex: number;
+  /** Tasks of revisions that roll out which this node does not know to serve, as of `routesIndex`. */
+  readonly awaited?: readonly TaskId[];
   readonly appliedIndex: number;
   /** How far this node has applied the log; absent where an older daemon reports. */
   readonly logIndex?: number;
@@ -44,6 +46,9 @@ export type PendingService = {
   readonly service: ServiceKey;
   readonly reasons: readonly string[];
 };
+
+/** With as many as this, there may be more. */
+export const maxAwaitedTasks = 100;
 
 /** What a report holds of them at the most. */
 export const maxPendingServices = 50;

@@ -2,6 +2,7 @@ import { Packr } from "msgpackr";
 import { z } from "zod";
 import { nodeId, type ServiceKey, taskId } from "../kernel/index.ts";
 import {
+  maxAwaitedTasks,
   maxPendingReasons,
   maxPendingServices,
   maxReasonLength,
@@ -53,6 +54,7 @@ const reportSchema = z.object({
     .optional(),
   httpPort: port,
   routesIndex: z.number(),
+  awaited: z.array(z.string().max(64).transform(taskId)).max(maxAwaitedTasks).optional(),
   appliedIndex: z.number(),
   logIndex: z.int().nonnegative().optional(),
   isDialOutOnly: z.boolean().optional(),

@@ -9,7 +9,8 @@ import {
   sameValue,
   type TaskStatus,
 } from "../cluster/index.ts";
-import type { Clock, NodeId, ReadableCell, ServiceKey } from "../kernel/index.ts";
+import type { Clock, NodeId, ReadableCell, ServiceKey, TaskId } from "../kernel/index.ts";
+import { isAwaitedHere } from "./awaited-tasks.ts";
 import { onChange } from "./coalesce.ts";
 
 /** Changes within this time travel as one report. */
@@ -26,6 +27,8 @@ type ReportOptions = {
   readonly state: ReadableCell<ClusterState>;
   readonly statuses: ReadableCell<readonly TaskStatus[]>;
   readonly routesIndex: ReadableCell<number>;
+  /** What a roll-out waits for and this node does not know to serve yet. */
+  readonly awaited: ReadableCell<readonly TaskId[]>;
   readonly log: ReadableCell<{
     readonly appliedIndex: number;
     readonly feeder?: NodeId | undefined;
@@ -51,6 +54,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
     state,
     statuses,
     routesIndex,
+    awaited,
     log,
     usage,
     digest,
@@ -69,6 +73,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       nodeId: self,
       ...fixed,
       routesIndex: routesIndex.get(),
+      ...(awaited.get().length === 0 ? {} : { awaited: awaited.get() }),
       appliedIndex: state.get().index,
       logIndex: appliedIndex,
       ...(isDialOutOnly.get() ? { isDialOutOnly: true } : {}),
@@ -91,14 +96,16 @@ export function startReportLoop(options: ReportOptions): Disposable {
       last === undefined ||
       !sameValue(report.tasks, last.tasks) ||
       !sameValue(report.pending, last.pending) ||
+      !sameValue(report.awaited, last.awaited) ||
       report.isDialOutOnly !== last.isDialOutOnly ||
-      isAwaited(state.get(), last)
+      isAwaited(state.get(), last) ||
+      isAwaitedHere(state.get(), last.routesIndex)
     ) {
       send(report);
     }
   }
 
-  const stop = onChange([state, statuses, routesIndex, pending, isDialOutOnly], look, {
+  const stop = onChange([state, statuses, routesIndex, awaited, pending, isDialOutOnly], look, {
     delayMs: coalesceMs,
     clock,
   });

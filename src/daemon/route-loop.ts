@@ -8,9 +8,11 @@ import {
   type NodeId,
   type ReadableCell,
   runReconcileLoop,
+  type TaskId,
   Wakeup,
 } from "../kernel/index.ts";
 import { planRoutes, type RouteTable } from "../proxy/index.ts";
+import { awaitedTasks } from "./awaited-tasks.ts";
 
 /** The daemon's end of the proxy process. */
 interface RouteSink {
@@ -34,12 +36,15 @@ type RouteLoopOptions = {
 export type RouteLoop = AsyncDisposable & {
   /** Index of the agreed state whose routes this node's proxy has confirmed. */
   readonly routesIndex: ReadableCell<number>;
+  /** Tasks that a roll-out waits for and that the confirmed table does not know to serve. */
+  readonly awaited: ReadableCell<readonly TaskId[]>;
 };
 
 /** Keeps the proxy's route table as the facts say. */
 export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
   const { self, state, observations, proxy, isReady, clock, logger } = options;
   const routesIndex = new Cell(0);
+  const awaited = new Cell<readonly TaskId[]>([]);
   const wakeup = new Wakeup();
   const stops = [state, observations, isReady].map((cell) => cell.subscribe(() => wakeup.wake()));
   const stopping = new AbortController();
@@ -51,7 +56,8 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
     {
       reconcile: async ({ signal }) => {
         if (!isReady.get()) return;
-        const table = planRoutes({ state: state.get(), observations: observations.get(), self });
+        const facts = { state: state.get(), observations: observations.get(), self };
+        const table = planRoutes(facts);
         const { stateIndex, ...routes } = table;
         if (!sameValue(routes, confirmed)) {
           const answer = await proxy.setTable(table, { signal });
@@ -61,6 +67,8 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
           problems = answer.problems;
           confirmed = routes;
         }
+        const unknown = awaitedTasks(facts.state, facts.observations);
+        if (!sameValue(unknown, awaited.get())) awaited.set(unknown);
         routesIndex.set(stateIndex);
       },
       onError: (error, retryInMs) => {
@@ -75,6 +83,7 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
   );
   return {
     routesIndex,
+    awaited,
     [Symbol.asyncDispose]: async () => {
       for (const stop of stops) stop();
       stopping.abort();

@@ -130,6 +130,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     kind,
     agent,
     routesIndex: routes.routesIndex,
+    awaited: routes.awaited,
     raft,
     network,
     pending,

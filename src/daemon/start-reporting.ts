@@ -1,5 +1,5 @@
 import type { Gossip } from "../gossip/index.ts";
-import type { ReadableCell, ServiceKey } from "../kernel/index.ts";
+import type { ReadableCell, ServiceKey, TaskId } from "../kernel/index.ts";
 import { systemClock as clock } from "../kernel/io/system.ts";
 import type { Libp2pNetwork } from "../network/io/libp2p-network.ts";
 import type { RaftRunner } from "../raft/index.ts";
@@ -18,6 +18,7 @@ export async function startReporting(
     readonly kind: Awaited<ReturnType<typeof startRuntime>>["kind"];
     readonly agent: Awaited<ReturnType<typeof startNodeAgent>>;
     readonly routesIndex: ReadableCell<number>;
+    readonly awaited: ReadableCell<readonly TaskId[]>;
     readonly raft: RaftRunner;
     readonly network: Libp2pNetwork;
     readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
@@ -25,7 +26,8 @@ export async function startReporting(
     readonly starting: AsyncDisposableStack;
   },
 ): Promise<void> {
-  const { runtime, kind, agent, routesIndex, raft, network, pending, gossip, starting } = parts;
+  const { runtime, kind, agent, routesIndex, awaited, raft, network, pending, gossip, starting } =
+    parts;
   const info = await runtime.info({ signal });
   const measuring = new AbortController();
   starting.defer(() => measuring.abort());
@@ -43,6 +45,7 @@ export async function startReporting(
       state: store.state,
       statuses: agent.statuses,
       routesIndex,
+      awaited,
       log: raft.status,
       isDialOutOnly: watchReachability({
         self,

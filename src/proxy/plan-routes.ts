@@ -1,6 +1,7 @@
 import {
   type ClusterState,
   compareText,
+  getsTraffic,
   isServing,
   memberStatus,
   type Observations,
@@ -18,7 +19,12 @@ export type RoutingFacts = {
 };
 
 /** A serving replica with the standing of its node. */
-type Candidate = { readonly endpoint: Endpoint; readonly isSuspect: boolean };
+type Candidate = {
+  readonly endpoint: Endpoint;
+  readonly isSuspect: boolean;
+  /** Of a revision that gets no traffic now. */
+  readonly isStandby: boolean;
+};
 
 /**
  * What one node's proxy should do, from what is agreed and what is observed. The same facts
@@ -75,6 +81,8 @@ function candidatesOf(
   { state, observations, self }: RoutingFacts,
 ): readonly Candidate[] {
   if (task.desired !== "running") return [];
+  const service = state.services.get(task.service);
+  const isStandby = service !== undefined && !getsTraffic(service, task.revision);
   const status = statusOf(observations, task);
   if (status === undefined || !isServing(status)) return [];
   if (task.nodeId === self) {
@@ -82,6 +90,7 @@ function candidatesOf(
     return status.endpoints.map(({ target, address, port }) => ({
       endpoint: { taskId: task.id, target, via: { kind: "local", address, port } },
       isSuspect: false,
+      isStandby,
     }));
   }
   const member = memberStatus(observations, task.nodeId);
@@ -98,11 +107,15 @@ function candidatesOf(
   return status.endpoints.map(({ target }) => ({
     endpoint: { taskId: task.id, target, via },
     isSuspect: member === "suspect",
+    isStandby,
   }));
 }
 
 function preferred(candidates: readonly Candidate[], target: number): readonly Endpoint[] {
-  const fitting = candidates.filter(({ endpoint }) => endpoint.target === target);
+  const all = candidates.filter(({ endpoint }) => endpoint.target === target);
+  // A node that knows none of those who get the traffic sends it to what it knows, not nowhere.
+  const chosen = all.filter(({ isStandby }) => !isStandby);
+  const fitting = chosen.length > 0 ? chosen : all;
   const trusted = fitting.filter(({ isSuspect }) => !isSuspect);
   return (trusted.length > 0 ? trusted : fitting).map(({ endpoint }) => endpoint);
 }

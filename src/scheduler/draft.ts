@@ -1,10 +1,12 @@
 import type {
   Command,
+  RolloutChange,
   RolloutState,
   RunChange,
   Service,
   Task,
   TaskResult,
+  TrafficMove,
 } from "../cluster/index.ts";
 import { compareText } from "../cluster/index.ts";
 import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
@@ -31,11 +33,13 @@ export class Draft {
   readonly #create: Task[] = [];
   readonly #stop: { readonly id: TaskId; readonly reason: string }[] = [];
   readonly #forget: TaskId[] = [];
-  readonly #rollouts: { readonly service: ServiceKey; readonly state: RolloutState }[] = [];
+  readonly #rollouts: RolloutChange[] = [];
   readonly #runs: { readonly service: ServiceKey; readonly change: RunChange }[] = [];
   readonly #results: { readonly id: TaskId; readonly result: TaskResult }[] = [];
   readonly #touched = new Set<ServiceKey>();
   readonly #explanations = new Map<ServiceKey, Pending[]>();
+  readonly #traffic: TrafficMove[] = [];
+  #isInView: (task: Task) => boolean = () => true;
   #nextWakeMs: number | undefined;
 
   constructor(facts: Facts, newTaskId: () => TaskId) {
@@ -51,8 +55,26 @@ export class Draft {
     return changes >= maxChangesPerPlan;
   }
 
+  /**
+   * Lets `action` see only these tasks, as if there were no others: each of two revisions that
+   * stand side by side is planned as if it were the whole service.
+   */
+  within(isInView: (task: Task) => boolean, action: () => void): void {
+    const before = this.#isInView;
+    this.#isInView = isInView;
+    try {
+      action();
+    } finally {
+      this.#isInView = before;
+    }
+  }
+
   /** All tasks of one service, stopped ones included, ordered by slot, then id. */
   tasksOf(service: ServiceKey): readonly Task[] {
+    return this.#tasksOf(service).filter(this.#isInView);
+  }
+
+  #tasksOf(service: ServiceKey): readonly Task[] {
     const known = this.#sorted.get(service);
     if (known !== undefined) return known;
     const tasks = [...(this.#tasksByService.get(service)?.values() ?? [])];
@@ -63,7 +85,7 @@ export class Draft {
 
   /** The stopped tasks of one service that are remembered, ordered by slot, then id. */
   stoppedOf(service: ServiceKey): readonly Task[] {
-    const tasks = [...(this.#stopped.get(service)?.values() ?? [])];
+    const tasks = [...(this.#stopped.get(service)?.values() ?? [])].filter(this.#isInView);
     return tasks.sort((a, b) => a.slot - b.slot || compareText(a.id, b.id));
   }
 
@@ -71,7 +93,7 @@ export class Draft {
   siblingsOf(service: ServiceKey, leaving: ReadonlySet<TaskId>): ReadonlyMap<NodeId, number> {
     const counts = new Map<NodeId, number>();
     for (const task of this.#tasksByService.get(service)?.values() ?? []) {
-      if (task.desired !== "running" || leaving.has(task.id)) continue;
+      if (task.desired !== "running" || leaving.has(task.id) || !this.#isInView(task)) continue;
       counts.set(task.nodeId, (counts.get(task.nodeId) ?? 0) + 1);
     }
     return counts;
@@ -134,8 +156,18 @@ export class Draft {
     this.#touched.add(task.service);
   }
 
-  setRollout(service: ServiceKey, state: RolloutState): void {
-    this.#rollouts.push({ service, state });
+  setRollout(
+    service: ServiceKey,
+    state: RolloutState,
+    more: Pick<RolloutChange, "cause" | "promoted"> = {},
+  ): void {
+    this.#rollouts.push({ service, state, ...more });
+    this.#touched.add(service);
+  }
+
+  /** From the moment that it is agreed, only tasks of this revision get traffic. */
+  moveTraffic(service: ServiceKey, revision: number): void {
+    this.#traffic.push({ service, revision, atMs: this.facts.now });
     this.#touched.add(service);
   }
 
@@ -177,6 +209,7 @@ export class Draft {
       stop: this.#stop,
       forget: this.#forget,
       rollouts: this.#rollouts,
+      ...(this.#traffic.length === 0 ? {} : { traffic: this.#traffic }),
       ...(this.#runs.length === 0 ? {} : { runs: this.#runs }),
       ...(this.#results.length === 0 ? {} : { results: this.#results }),
     };

@@ -4,6 +4,7 @@ import {
   compareText,
   isServing,
   type MemberStatus,
+  maxAwaitedTasks,
   type NodeReport,
   type Observations,
   type Service,
@@ -95,6 +96,18 @@ export class Facts {
     const status = this.status(task);
     if (status === undefined || !this.isSettled(task)) return undefined;
     return Math.min(this.now, Math.max(status.sinceMs, task.createdAtMs));
+  }
+
+  /** Whether every node that is alive knows that it serves, and so may send it requests. */
+  isKnownEverywhere(task: Task): boolean {
+    const createdAtIndex = task.createdAtIndex ?? 0;
+    for (const { status, report } of this.nodes.values()) {
+      if (status !== "alive" || report === undefined) continue;
+      if (report.routesIndex < createdAtIndex) return false;
+      const awaited = report.awaited ?? [];
+      if (awaited.length >= maxAwaitedTasks || awaited.includes(task.id)) return false;
+    }
+    return true;
   }
 
   /** Whether its container may still exist: it was reported, and has not ended. */

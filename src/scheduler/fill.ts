@@ -1,5 +1,6 @@
 import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
+import { canaryQuota, vacancyOf } from "./canary.ts";
 import type { Draft } from "./draft.ts";
 import { explainBackOff, explainUnplaceable, explainWaitingForStop } from "./explain.ts";
 import { failuresByNode, rememberedFailures, retryAtMs } from "./failures.ts";
@@ -45,7 +46,7 @@ export function fillPosition(
     draft.explain(explainWaitingForStop(position, before.id));
     return true;
   }
-  const wanted = { revision: service.revision, template: service.spec.template };
+  const wanted = vacancyOf(draft, position.service, service);
   if (backsOff(draft, position, wanted)) return false;
   const placement = placeAt(draft, service, position, all, wanted, []);
   if (placement.kind === "unplaceable") {
@@ -75,11 +76,11 @@ export function replacePosition(
   if (first === undefined) return false;
   if (position.only !== undefined && !draft.facts.isAlive(position.only)) return false;
   if (first.cause === "revision" && stopsFirst(service)) {
-    if (backsOff(draft, position, wantedOf(draft, service, first.task))) return false;
+    if (backsOff(draft, position, wantedOf(draft, service, first))) return false;
     for (const { task } of position.leaving) draft.stop(task, updateReason(service));
     return true;
   }
-  const wanted = wantedOf(draft, service, first.task);
+  const wanted = wantedOf(draft, service, first);
   if (backsOff(draft, position, wanted)) return false;
   const placement = placeAt(draft, service, position, all, wanted, []);
   if (placement.kind === "placed") {
@@ -158,11 +159,18 @@ function backsOff(draft: Draft, position: Position, { revision }: Wanted): boole
 }
 
 /**
- * While a roll-out is paused, a task that only has to move keeps its revision: what worked
- * there is not traded for what may not.
+ * While a roll-out is paused, or its canary is judged, a task that only has to move keeps its
+ * revision: what worked there is not traded for what may not.
  */
-function wantedOf(draft: Draft, service: Service, leaving: Task): Wanted {
-  const own = service.rollout === "paused" ? templateOf(draft.facts.state, leaving) : undefined;
+function wantedOf(
+  draft: Draft,
+  service: Service,
+  { task: leaving, cause }: Position["leaving"][number],
+): Wanted {
+  const isHeld =
+    service.rollout === "paused" ||
+    (cause !== "revision" && canaryQuota(draft, leaving.service, service) !== undefined);
+  const own = isHeld ? templateOf(draft.facts.state, leaving) : undefined;
   return own === undefined
     ? { revision: service.revision, template: service.spec.template }
     : { revision: leaving.revision, template: own };

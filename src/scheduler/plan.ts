@@ -2,10 +2,13 @@ import {
   type ClusterState,
   compareText,
   type Observations,
+  rolloutOf,
   type Service,
 } from "../cluster/index.ts";
 import type { ServiceKey, TaskId } from "../kernel/index.ts";
 import { isJobMode } from "../spec/index.ts";
+import { planBlueGreen } from "./blue-green.ts";
+import { judgeCanary } from "./canary.ts";
 import { Draft, type UpdateTasks } from "./draft.ts";
 import type { Explanations } from "./explain.ts";
 import { defaultSchedulerSettings, Facts, type SchedulerSettings } from "./facts.ts";
@@ -68,7 +71,12 @@ function planService(draft: Draft, key: ServiceKey, service: Service): void {
   stopRuns(draft, key);
   stopFailedTasks(draft, key);
   if (judgeRollout(draft, key, service)) return;
-  settlePositions(draft, service, positionsOf(draft, key, service));
+  judgeCanary(draft, key, service);
+  const settle = (wanted: Service) =>
+    settlePositions(draft, wanted, positionsOf(draft, key, wanted));
+  const { strategy } = rolloutOf(service);
+  if (strategy?.kind !== "blue-green") settle(service);
+  else planBlueGreen(draft, key, { service, keepMs: strategy.keepMs }, settle);
 }
 
 function positionsOf(draft: Draft, key: ServiceKey, service: Service): readonly Position[] {

@@ -1,10 +1,14 @@
 import { rolloutOf, type Service, type Task } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
+import { canaryQuota, updatedPlaces } from "./canary.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
 import { isFailing } from "./failures.ts";
 import { fillPosition, replacePosition } from "./fill.ts";
 import type { Position } from "./positions.ts";
+
+/** A new task that serves is relied on after this long, though a proxy has not confirmed it. */
+const maxProxyWaitMs = 10_000;
 
 /** So many places that cannot be updated now are passed over in one plan. */
 const maxPassedOver = 20;
@@ -27,7 +31,8 @@ export function judgeRollout(draft: Draft, key: ServiceKey, service: Service): b
   const isGlobal = service.spec.mode.kind === "global";
   const places = new Set(failing.map((task) => (isGlobal ? task.nodeId : task.slot)));
   const { mode } = service.spec;
-  const total = mode.kind === "replicated" ? mode.replicas : draft.facts.nodes.size;
+  const all = mode.kind === "replicated" ? mode.replicas : draft.facts.nodes.size;
+  const total = canaryQuota(draft, key, service) ?? all;
   if (places.size === 0 || places.size / Math.max(1, total) <= maxFailureRatio) return false;
   // Going back once is help; going back from there would be going round in circles.
   const canGoBack = failureAction === "rollback" && service.rollout === "normal";
@@ -80,9 +85,25 @@ function isProven(draft: Draft, service: Service, position: Position, task: Task
   if (!facts.isSettled(task)) return false;
   const isUpdate = position.leaving.some(({ cause }) => cause === "revision");
   if (!isUpdate || task.revision !== service.revision) return true;
-  const provenAtMs = (facts.settledSinceMs(task) ?? facts.now) + rolloutOf(service).monitorMs;
-  draft.wakeAt(provenAtMs);
-  return provenAtMs <= facts.now;
+  return isEstablished(draft, task, rolloutOf(service).monitorMs);
+}
+
+/**
+ * Whether a task has been serving for so long, and every proxy knows it by now. A proxy that
+ * does not say so is waited for in bounds: one broken node must not end all roll-outs.
+ */
+export function isEstablished(draft: Draft, task: Task, forMs: number): boolean {
+  const { facts } = draft;
+  const sinceMs = facts.settledSinceMs(task);
+  if (sinceMs === undefined) return false;
+  const provenAtMs = sinceMs + forMs;
+  if (provenAtMs > facts.now) {
+    draft.wakeAt(provenAtMs);
+    return false;
+  }
+  if (provenAtMs + maxProxyWaitMs <= facts.now || facts.isKnownEverywhere(task)) return true;
+  draft.wakeAt(provenAtMs + maxProxyWaitMs);
+  return false;
 }
 
 /** Stops what is doubled, and what leaves once its work is done by another. */
@@ -134,7 +155,10 @@ function rollForward(
   );
   if (due.length === 0) return;
   const { parallelism, delayMs } = rolloutOf(service);
-  const budget = (parallelism === 0 ? positions.length : parallelism) - busy;
+  const [{ service: key } = { service: undefined }] = positions;
+  const quota = key === undefined ? undefined : canaryQuota(draft, key, service);
+  const forCanary = quota === undefined ? positions.length : quota - updatedPlaces(positions);
+  const budget = Math.min((parallelism === 0 ? positions.length : parallelism) - busy, forCanary);
   if (budget <= 0 || isTooSoon(draft, service, positions, delayMs)) return;
   // What does not serve is replaced first: that costs nothing.
   const order = due.toSorted(

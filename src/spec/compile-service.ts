@@ -19,7 +19,7 @@ import { compileMounts, type VolumeNames } from "./compile-mounts.ts";
 import { compileMachines, compilePlatform } from "./compile-nodes.ts";
 import { compileExpose, compilePorts, type PlacedPort } from "./compile-ports.ts";
 import { compileResources } from "./compile-resources.ts";
-import { compileRollback } from "./compile-rollout.ts";
+import { compileRollback, compileStrategy } from "./compile-rollout.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 import { isExclusive } from "./exclusive.ts";
 import type { Section } from "./section.ts";
@@ -88,8 +88,9 @@ export function compileService(
   if ((engine?.memorySwapBytes ?? 0) > 0 && template.limits.memoryBytes === undefined) {
     section.reject("memswap_limit", "together with a limit of memory", "add `mem_limit`");
   }
-  const update = compileUpdate(deploy, { isExclusive: isExclusive(template) });
-  const rollback = compileRollback(deploy, update);
+  const rolling = compileUpdate(deploy, { isExclusive: isExclusive(template) });
+  const strategy = compileStrategy(section, { update: rolling, kind, diagnostics });
+  const rollback = compileRollback(deploy, rolling);
   const spec: ServiceSpec = {
     namespace: context.namespace,
     name,
@@ -99,7 +100,7 @@ export function compileService(
     template,
     ports: ports.map(({ port }) => port).filter((port) => port.mode === "ingress"),
     ingress: rules.map(({ rule }) => rule),
-    update,
+    update: { ...rolling, ...(strategy && { strategy }) },
     ...(rollback && { rollback }),
     placement: {
       ...placement,

@@ -28,6 +28,7 @@ export type {
   RolloutSpec,
   ScheduleSpec,
   ServiceSpec,
+  StrategySpec,
   TaskTemplate,
 } from "./service-spec.ts";
 export { serviceSpecSchema } from "./service-spec.ts";

@@ -33,6 +33,7 @@ const required: Partial<Record<SectionName, readonly string[]>> = {
   blkio_weight: ["path", "weight"],
   blkio_rate: ["path", "rate"],
   ingress: ["host"],
+  "x-update": ["strategy"],
 };
 
 function sectionSchema(name: SectionName): Schema {

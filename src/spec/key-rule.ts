@@ -34,6 +34,7 @@ export type SectionName =
   | "placement"
   | "preference"
   | "x-placement"
+  | "x-update"
   | "x-schedule"
   | "x-job"
   | "volume"

@@ -30,7 +30,7 @@ import {
   supported,
   text,
 } from "./key-rule.ts";
-import { rollbackKeys } from "./rollout-keys.ts";
+import { rollbackKeys, xUpdateKeys } from "./rollout-keys.ts";
 import {
   bindKeys,
   daemonHealthcheckKeys,
@@ -181,6 +181,7 @@ export const keyTable: Readonly<Record<SectionName, SectionRules>> = withExtensi
   placement: placementKeys,
   preference: preferenceKeys,
   "x-placement": xPlacementKeys,
+  "x-update": xUpdateKeys,
   "x-schedule": xScheduleKeys,
   "x-job": xJobKeys,
   volume: volumeKeys,

@@ -1,8 +1,7 @@
 import { isJobMode } from "./compile-job.ts";
-import { usualRollback } from "./compile-rollout.ts";
-import { isExclusive } from "./exclusive.ts";
 import { renderEngine } from "./render-engine.ts";
 import { renderJob, renderMode, renderRetries } from "./render-job.ts";
+import { renderRollback, renderStrategy, renderUpdate } from "./render-rollout.ts";
 import { bytes, duration, present, unless } from "./render-values.ts";
 import type {
   Amounts,
@@ -47,6 +46,7 @@ export function renderService(spec: ServiceSpec, context: Context): Keys {
     "x-ingress": spec.ingress.map(({ host, path, port }) => ({ host, path, port })),
     "x-machines": machinesOf(spec),
     "x-placement": present({ strategy: spec.placement.strategy }),
+    "x-update": renderStrategy(spec),
     ...renderJob(spec),
     ...(Object.keys(deploy).length > 0 && { deploy }),
     ...spec.extensions,
@@ -73,31 +73,6 @@ function renderDeploy(spec: ServiceSpec): Keys {
       max_replicas_per_node: placement.maxReplicasPerNode,
       preferences: placement.preferences?.map(({ spread }) => ({ spread })),
     }),
-  });
-}
-
-function renderUpdate({ update, template }: ServiceSpec): Keys {
-  const order = isExclusive(template) ? "stop-first" : "start-first";
-  return present({
-    parallelism: unless(update.parallelism, 1),
-    delay: unless(update.delayMs, 0, duration),
-    order: unless(update.order, order),
-    monitor: unless(update.monitorMs, 5_000, duration),
-    failure_action: unless(update.failureAction, "rollback"),
-    max_failure_ratio: unless(update.maxFailureRatio, 0),
-  });
-}
-
-function renderRollback({ update, rollback }: ServiceSpec): Keys {
-  if (rollback === undefined) return {};
-  const usual = usualRollback(update);
-  return present({
-    parallelism: unless(rollback.parallelism, usual.parallelism),
-    delay: unless(rollback.delayMs, usual.delayMs, duration),
-    order: unless(rollback.order, usual.order),
-    monitor: unless(rollback.monitorMs, usual.monitorMs, duration),
-    failure_action: unless(rollback.failureAction, usual.failureAction),
-    max_failure_ratio: unless(rollback.maxFailureRatio, usual.maxFailureRatio),
   });
 }
 

@@ -130,6 +130,11 @@ const supportedServiceKeys: SectionRules = {
     "{strategy: pack}",
     "How nodes are chosen among those that may run a task.",
   ),
+  "x-update": supported(
+    section("x-update"),
+    "{strategy: blue-green}",
+    "How a new revision comes to be everywhere, beyond `deploy.update_config`.",
+  ),
   "x-schedule": supported(
     { kind: "short", section: "x-schedule", shape: "MINUTE HOUR DAY MONTH WEEKDAY" },
     '"0 3 * * *"',
@@ -220,7 +225,6 @@ const notYetServiceKeys: Readonly<Record<string, string>> = {
   "x-failover": "Clocks of the replacement of lost tasks.",
   "x-network": "Who may reach the service.",
   "x-pod": "Containers that share a network.",
-  "x-update": "Blue-green and canary roll-outs. Use `deploy.update_config`.",
 };
 
 export const serviceKeys: SectionRules = {

@@ -157,6 +157,27 @@ const rolloutSpec = z.strictObject({
   maxFailureRatio: z.number().min(0).max(1),
 });
 
+const strategySpec = z.discriminatedUnion("kind", [
+  /** All new tasks first, then the traffic in one step; the old ones stay for a while. */
+  z.strictObject({ kind: z.literal("blue-green"), keepMs: z.number().int().nonnegative() }),
+  /** A few new tasks first; the others when these have proven themselves. */
+  z.strictObject({
+    kind: z.literal("canary"),
+    share: z.discriminatedUnion("kind", [
+      z.strictObject({ kind: z.literal("count"), count: z.number().int().positive() }),
+      z.strictObject({ kind: z.literal("percent"), percent: z.number().positive().max(100) }),
+    ]),
+    bakeMs: z.number().int().nonnegative(),
+    /** Whether a person has to let it go on. */
+    pauses: z.boolean(),
+  }),
+]);
+
+const updateSpec = rolloutSpec.extend({
+  /** Absent: batch by batch. */
+  strategy: strategySpec.optional(),
+});
+
 /** One `host[/path] -> port` rule of `x-ingress`, served on every node's HTTP port. */
 const ingressRuleSpec = z.strictObject({
   /** Lower-case host name; a leading `*.` matches exactly one label. */
@@ -202,7 +223,7 @@ export const serviceSpecSchema = z.strictObject({
   /** Published on every node by the proxy. */
   ports: z.array(portSpec),
   ingress: z.array(ingressRuleSpec),
-  update: rolloutSpec,
+  update: updateSpec,
   /** How an older revision is brought back; absent: like an update that is not undone. */
   rollback: rolloutSpec.optional(),
   placement: z.strictObject({
@@ -230,7 +251,8 @@ export type HealthCheckSpec = z.infer<typeof healthCheckSpec>;
 export type PortSpec = z.infer<typeof portSpec>;
 export type MountSpec = z.infer<typeof mountSpec>;
 export type TaskTemplate = z.infer<typeof taskTemplateSchema>;
-export type RolloutSpec = z.infer<typeof rolloutSpec>;
+export type RolloutSpec = z.infer<typeof updateSpec>;
+export type StrategySpec = z.infer<typeof strategySpec>;
 export type IngressRule = z.infer<typeof ingressRuleSpec>;
 export type ScheduleSpec = z.infer<typeof scheduleSpec>;
 export type EngineOptions = z.infer<typeof engineOptions>;

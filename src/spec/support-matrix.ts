@@ -32,6 +32,7 @@ const chapters: readonly (readonly [SectionName, string])[] = [
   ["placement", "`deploy.placement`"],
   ["preference", "Entries of `deploy.placement.preferences`"],
   ["x-placement", "`x-placement`"],
+  ["x-update", "`x-update`"],
   ["x-schedule", "`x-schedule`"],
   ["x-job", "`x-job`"],
   ["volume", "Volumes: `volumes.NAME`"],

@@ -15,6 +15,7 @@ function service(overrides: Partial<ServiceView> = {}): ServiceView {
     stopping: 0,
     revision: 1,
     version: 1,
+    standby: 0,
     pauseCause: null,
     rollout: "normal",
     image: "web:1",

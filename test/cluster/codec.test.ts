@@ -64,7 +64,11 @@ const commands: readonly Command[] = [
     create: [],
     stop: [],
     forget: [],
-    rollouts: [{ service: serviceKey("shop", "web"), state: "paused", cause: "canary" }],
+    rollouts: [
+      { service: serviceKey("shop", "web"), state: "paused", cause: "canary" },
+      { service: serviceKey("shop", "api"), state: "normal", promoted: 4 },
+    ],
+    traffic: [{ service: serviceKey("shop", "web"), revision: 3, atMs: 8 }],
   },
   { kind: "trigger_job", service: serviceKey("shop", "web"), nowMs: 80_000 },
   {

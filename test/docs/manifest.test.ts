@@ -34,13 +34,15 @@ t.test("The reference page of the manifest", async (t) => {
   });
 });
 
-t.test("The manifests in the how-to guide are valid", async (t) => {
-  const guide = new URL("../../docs/how-to/deploy-a-service.md", import.meta.url);
-  const blocks = [...readFileSync(guide, "utf8").matchAll(/```yaml\n(.*?)```/gs)];
-  t.ok(blocks.length > 0);
-  for (const [, text = ""] of blocks) {
-    const files = [{ name: "compose.yaml", text }];
-    const parsed = parseManifest({ files, environment: {} });
-    t.strictSame(parsed.kind === "invalid" ? parsed.problems.map(formatProblem) : [], []);
-  }
-});
+for (const name of ["deploy-a-service", "update-a-service"]) {
+  t.test(`The manifests in the how-to guide ${name} are valid`, async (t) => {
+    const guide = new URL(`../../docs/how-to/${name}.md`, import.meta.url);
+    const blocks = [...readFileSync(guide, "utf8").matchAll(/```yaml\n(.*?)```/gs)];
+    t.ok(blocks.length > 0);
+    for (const [, text = ""] of blocks) {
+      const files = [{ name: "compose.yaml", text }];
+      const parsed = parseManifest({ files, environment: {} });
+      t.strictSame(parsed.kind === "invalid" ? parsed.problems.map(formatProblem) : [], []);
+    }
+  });
+}

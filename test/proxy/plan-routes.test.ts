@@ -19,6 +19,7 @@ type Replica = {
   readonly id: string;
   readonly node: string;
   readonly desired?: Task["desired"];
+  readonly revision?: number;
   readonly phase?: TaskStatus["phase"];
   readonly health?: TaskStatus["health"];
 };
@@ -56,12 +57,17 @@ function facts(
   replicas: readonly Replica[],
   {
     members = {},
+    traffic,
     spec = serviceSpec({ ports: [port(8080)] }),
-  }: { members?: Readonly<Record<string, MemberStatus>>; spec?: ServiceSpec } = {},
+  }: {
+    members?: Readonly<Record<string, MemberStatus>>;
+    traffic?: readonly number[];
+    spec?: ServiceSpec;
+  } = {},
 ): { state: ClusterState; observations: Observations; self: ReturnType<typeof nodeId> } {
   const nodes = ["n1", "n2", "n3"];
-  const tasks = replicas.map(({ id, node, desired = "running" }) =>
-    task({ id: taskId(id), nodeId: nodeId(node), desired }),
+  const tasks = replicas.map(({ id, node, desired = "running", revision = 1 }) =>
+    task({ id: taskId(id), nodeId: nodeId(node), desired, revision }),
   );
   const service = {
     spec,
@@ -71,6 +77,7 @@ function facts(
     updatedAtMs: 0,
     rollout: "normal" as const,
     templates: new Map(),
+    ...(traffic && { traffic: { revisions: traffic, before: [], sinceMs: 0 } }),
   };
   return {
     self: nodeId("n1"),
@@ -122,6 +129,41 @@ const cases: readonly {
       ],
     ],
     expected: ["a", "b", "c"],
+  },
+  {
+    name: "[E6] of two versions side by side only the one that has the traffic takes part",
+    args: [
+      [
+        { id: "a", node: "n1" },
+        { id: "b", node: "n2", revision: 2 },
+        { id: "c", node: "n3" },
+      ],
+      { traffic: [1] },
+    ],
+    expected: ["a", "c"],
+  },
+  {
+    name: "[E6] the traffic moves with the agreed state alone",
+    args: [
+      [
+        { id: "a", node: "n1" },
+        { id: "b", node: "n2", revision: 2 },
+        { id: "c", node: "n3" },
+      ],
+      { traffic: [2] },
+    ],
+    expected: ["b"],
+  },
+  {
+    name: "a node that knows none of those with the traffic sends it to what it knows",
+    args: [
+      [
+        { id: "a", node: "n1" },
+        { id: "b", node: "n2", revision: 2, health: "starting" },
+      ],
+      { traffic: [2] },
+    ],
+    expected: ["a"],
   },
   {
     name: "one that should stop gets nothing new",

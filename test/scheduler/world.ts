@@ -53,6 +53,7 @@ export class World {
   readonly #capacities = new Map<NodeId, NodeReport["capacity"]>();
   readonly #platforms = new Map<NodeId, NodeReport["platform"]>();
   readonly #applied = new Map<NodeId, number>();
+  readonly #awaiting = new Map<NodeId, (task: Task) => boolean>();
   readonly #bodies = new Map<TaskId, Body>();
   readonly #random: Random;
   readonly #options: WorldOptions;
@@ -105,6 +106,11 @@ export class World {
 
   setCapacity(name: string, capacity: NodeReport["capacity"]): void {
     this.#capacities.set(nodeId(name), capacity);
+  }
+
+  /** From now on this node does not say that it knows these tasks to serve. */
+  setAwaiting(name: string, isAwaited: (task: Task) => boolean): void {
+    this.#awaiting.set(nodeId(name), isAwaited);
   }
 
   /** The task is given up by its node. */
@@ -260,6 +266,9 @@ export class World {
       httpPort: 80,
       routesIndex: this.state.index,
       appliedIndex: this.#applied.get(id) ?? 0,
+      awaited: [...this.state.tasks.values()]
+        .filter((task) => this.#awaiting.get(id)?.(task) ?? false)
+        .map((task) => task.id),
       tasks,
     };
   }

@@ -68,6 +68,10 @@ const manifests: Readonly<Record<SectionName, (values: Values) => Values>> = {
       deploy: { placement: { preferences: [{ spread: "node.labels.zone", ...values }] } },
     }),
   "x-placement": (values) => service({ "x-placement": values }),
+  "x-update": (values) =>
+    service({
+      "x-update": { strategy: "keep" in values ? "blue-green" : "rolling", ...inCanary(values) },
+    }),
   "x-schedule": (values) => service({ "x-schedule": { cron: "0 3 * * *", ...values } }),
   "x-job": (values) =>
     service({ deploy: { mode: "replicated-job", replicas: 5 }, "x-job": values }),
@@ -78,6 +82,12 @@ const manifests: Readonly<Record<SectionName, (values: Values) => Values>> = {
   config: (values) => ({ ...service({}), configs: { motd: source(values) } }),
   secret: (values) => ({ ...service({}), secrets: { motd: source(values) } }),
 };
+
+/** Some keys mean something with one strategy only. */
+function inCanary(values: Values): Values {
+  const isOne = ["canary", "bake", "pause"].some((key) => key in values);
+  return isOne ? { strategy: "canary", ...values } : values;
+}
 
 /** Each has one source. */
 function source(values: Values): Values {

@@ -50,6 +50,37 @@ const cases: readonly {
     ],
   },
   {
+    name: "a roll-out strategy says what it needs, and refuses what means nothing with it",
+    lines: "x-update: {keep: 5m}",
+    expected: [
+      "c.yaml:4:15: `x-update.strategy` must be `rolling`, `blue-green` or `canary`, not absent",
+    ],
+  },
+  {
+    name: "blue-green needs both versions beside each other, and has no canary",
+    lines:
+      "x-update: {strategy: blue-green, canary: 2}\nports: [{target: 80, published: 80, mode: host}]",
+    expected: [
+      "c.yaml:4:26: `blue-green` runs the old and the new tasks beside each other, and this service stops the old ones first; take `order: stop-first`, named volumes and fixed ports in mode `host` away, or the strategy",
+      "c.yaml:4:46: `x-update.canary` means nothing with `strategy: blue-green`; remove `canary`",
+    ],
+  },
+  {
+    name: "a canary is a number of tasks, or a share of them",
+    lines: "x-update: {strategy: canary, canary: 120%, keep: 1m}",
+    expected: [
+      'c.yaml:4:42: `x-update.canary` must be a number of tasks such as `2`, or a share such as `10%`, not the text "120%"',
+      "c.yaml:4:54: `x-update.keep` means nothing with `strategy: canary`; remove `keep`",
+    ],
+  },
+  {
+    name: "a job has no roll-out",
+    lines: "x-update: {strategy: canary}\ndeploy: {mode: global-job}",
+    expected: [
+      "c.yaml:4:15: a job has no roll-out: each run is of the newest revision; remove `x-update`",
+    ],
+  },
+  {
     name: "a map in place of a number, and the other way round",
     lines: "scale: {a: 1}\ndeploy: 3\nhealthcheck: []",
     expected: [
