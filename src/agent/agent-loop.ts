@@ -34,6 +34,8 @@ export type AgentOptions = {
   readonly drained: (task: Task) => boolean;
   /** Tells when an answer of `drained` may have changed. */
   readonly drainChanged: Pick<ReadableCell<unknown>, "subscribe">;
+  /** Whether another node may run the task by now. */
+  readonly fencedOff?: ReadableCell<ReadonlySet<TaskId>>;
   /** A task is stopped after this long though it is not drained; absent: 10 s. */
   readonly drainMs?: number;
   readonly clock: Clock;
@@ -89,7 +91,7 @@ class RunningAgent implements Agent {
   }
 
   start(): void {
-    const { state, runtime, isSettled, drainChanged, clock, logger } = this.#options;
+    const { state, runtime, isSettled, drainChanged, fencedOff, clock, logger } = this.#options;
     const wake = () => this.#wakeup.wake();
     this.#undo = [
       // The state changes with every entry of the log, this node's tasks seldom.
@@ -99,6 +101,7 @@ class RunningAgent implements Agent {
       runtime.subscribe(wake),
       isSettled.subscribe(wake),
       drainChanged.subscribe(wake),
+      ...(fencedOff === undefined ? [] : [fencedOff.subscribe(wake)]),
     ];
     this.#running = runReconcileLoop(
       this.#wakeup,
@@ -141,7 +144,7 @@ class RunningAgent implements Agent {
   }
 
   #plan(busy: ReadonlySet<TaskId>): NodePlan {
-    const { drained, drainMs, clock } = this.#options;
+    const { drained, drainMs, fencedOff, clock } = this.#options;
     return planNode({
       tasks: this.#tasks,
       templateOf: (task) => this.#templateOf(task),
@@ -149,6 +152,7 @@ class RunningAgent implements Agent {
       records: this.#records,
       healthOf: (containerId) => this.#health.of(containerId),
       isDrained: drained,
+      isFencedOff: (task) => fencedOff?.get().has(task.id) ?? false,
       ...(drainMs === undefined ? {} : { drainMs }),
       busy,
       now: clock.now(),

@@ -8,6 +8,7 @@ import {
   endOfExited,
   endOfMissing,
   recordEnd,
+  recordFencedOff,
   recordRunning,
   restartsOf,
   type TaskRecord,
@@ -31,6 +32,8 @@ export type NodePlanInput = {
   /** Whether no request can reach the task any more, and those under way have ended. */
   readonly isDrained: (task: Task) => boolean;
   readonly drainMs?: number;
+  /** Whether another node may run the task by now: then it must not run here. */
+  readonly isFencedOff?: (task: Task) => boolean;
   /** Tasks with an action under way: what is seen of them is not to be trusted. */
   readonly busy: ReadonlySet<TaskId>;
   /** Wall clock, ms. */
@@ -100,6 +103,7 @@ export function planNode(input: NodePlanInput): NodePlan {
 function planTask(input: NodePlanInput, task: Task, containers: readonly Container[]): TaskPlan {
   const known = input.records.get(task.id);
   if (input.busy.has(task.id)) return { record: known };
+  if (input.isFencedOff?.(task) === true) return planFencedOff(input, task, known, containers);
   if (task.desired === "stopped") return planStopped(input, task, known, containers);
   // A job's task that has ended: what is left of its container stays, people read its logs.
   if (task.result !== undefined) return { record: known };
@@ -109,6 +113,22 @@ function planTask(input: NodePlanInput, task: Task, containers: readonly Contain
     return { record: { ...record, message: "The template of this task is not known." } };
   }
   return planRunning(input, { task, template }, record, containers);
+}
+
+/** Nobody waits for its requests: what matters is that it has stopped in time. */
+function planFencedOff(
+  input: NodePlanInput,
+  task: Task,
+  known: TaskRecord | undefined,
+  containers: readonly Container[],
+): TaskPlan {
+  const running = containers.filter(isRunning);
+  if (running.length === 0 && task.desired === "stopped") {
+    return planStopped(input, task, known, containers);
+  }
+  const record = known ?? adoptedRecord(containers);
+  if (running.length === 0) return { record: recordFencedOff(record) };
+  return { record, action: stopAll(task.id, running, input.templateOf(task)) };
 }
 
 function planStopped(
@@ -189,7 +209,8 @@ function observe(
     case "running": {
       const health = healthOf(present.id);
       const running = recordRunning(record, { id: present.id, startedAtMs: state.startedAtMs });
-      if (health?.health !== "unhealthy") return running;
+      const isKept = template.healthCheck?.keepUnhealthy === true;
+      if (health?.health !== "unhealthy" || isKept) return running;
       const message = `The container is unhealthy: ${health.message}`;
       const workedForMs = health.wasHealthyForMs;
       const end = { cause: "unhealthy", message, workedForMs } as const;

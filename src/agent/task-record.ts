@@ -66,6 +66,19 @@ export function recordEnd(
   return { ...next, message, final: decision.kind };
 }
 
+/**
+ * Notes that the container was stopped because another node may run the task by now. Its
+ * next start, should it come, is one more restart, as a status never goes back.
+ */
+export function recordFencedOff(record: TaskRecord): TaskRecord {
+  if (record.runningId === undefined) return record;
+  const message =
+    "Stopped here: this node reaches no majority of the voters, and another one may run it.";
+  const { runningId: _id, runningSinceMs: _since, exitCode: _code, ...rest } = record;
+  const restarts = record.history.restarts + 1;
+  return { ...rest, history: { ...record.history, restarts }, message, startAtMs: 0 };
+}
+
 /** How a container that stands still came to its end. */
 export function endOfExited(
   record: TaskRecord,

@@ -78,7 +78,8 @@ function tasksByService(
 /**
  * Two leaders can both believe, for a moment, that a replica is missing. Only one of their
  * plans may create it: at most one running task per slot (per node, where global) and revision.
- * A task on a draining node is no rival: its successor starts before it stops.
+ * A task on a draining node is no rival: its successor starts before it stops. Neither is one
+ * that a lost node may still run, and that the new one stands in for.
  */
 function problemOfNew(
   task: Task,
@@ -101,6 +102,7 @@ function problemOfNew(
       other.desired === "running" &&
       other.result === undefined &&
       other.revision === task.revision &&
+      other.id !== task.replaces &&
       state.nodes.get(other.nodeId)?.eligibility !== "drain";
     if (isRival) return `Slot ${task.slot} of ${task.service} has a task already.`;
   }

@@ -50,6 +50,7 @@ const taskSchema = z.object({
   stopReason: z.string().optional(),
   createdAtMs: z.number(),
   placement: z.string().max(1_000).optional(),
+  replaces: taskIdSchema.optional(),
   run: z.number().int().positive().optional(),
 });
 

@@ -24,6 +24,8 @@ export type Task = {
   readonly createdAtIndex?: number;
   /** Why on this node: the arithmetic of the choice, for people. */
   readonly placement?: string;
+  /** The task of a lost node whose place it takes, and that may have it back. */
+  readonly replaces?: TaskId;
   /** The run of the job that it belongs to; absent in services that run all the time. */
   readonly run?: number;
   /** How it ended; only of a job's tasks. Such a task is never started again. */

@@ -8,6 +8,7 @@ import type { ContainerRuntime } from "../runtime/index.ts";
 import { chooseRuntime } from "../runtime/io/choose-runtime.ts";
 import type { Base } from "./base.ts";
 import { startDrainWatch } from "./drain-watch.ts";
+import { startFenceWatch } from "./fence-watch.ts";
 
 export async function startRuntime(
   { settings, self, credentials, paths, logger, signal }: Base,
@@ -32,13 +33,14 @@ export async function startNodeAgent(
   base: Base,
   parts: {
     readonly isSettled: ReadableCell<boolean>;
+    readonly barrier: (options: { readonly signal: AbortSignal }) => Promise<unknown>;
     readonly observations: ReadableCell<Observations>;
     readonly proxy: ProxyClient;
     readonly runtime: ContainerRuntime;
     readonly starting: AsyncDisposableStack;
   },
 ) {
-  const { isSettled, observations, proxy, runtime, starting } = parts;
+  const { isSettled, barrier, observations, proxy, runtime, starting } = parts;
   const { self, credentials, store } = base;
   const logger = base.logger.child({ part: "agent" });
   const draining = starting.use(
@@ -51,6 +53,7 @@ export async function startNodeAgent(
       logger,
     }),
   );
+  const fence = starting.use(startFenceWatch({ self, state: store.state, barrier, clock, logger }));
   return starting.use(
     await startAgent({
       self,
@@ -61,6 +64,7 @@ export async function startNodeAgent(
       isSettled,
       drained: (task) => draining.drained.get().has(task.id),
       drainChanged: draining.drained,
+      fencedOff: fence.fencedOff,
       clock,
       logger,
     }),

@@ -116,6 +116,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   );
   const agent = await startNodeAgent(base, {
     isSettled,
+    barrier: (wanted) => raft.barrier(wanted),
     observations,
     proxy,
     runtime,

@@ -114,7 +114,7 @@ export class Draft {
   }
 
   create(
-    of: Pick<Task, "service" | "slot" | "revision" | "nodeId" | "reason" | "placement" | "run">,
+    of: Omit<Task, "id" | "desired" | "createdAtMs" | "createdAtIndex" | "result">,
     template: TaskTemplate,
   ): Task {
     const task: Task = {

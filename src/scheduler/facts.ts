@@ -13,6 +13,7 @@ import {
   type TaskStatus,
 } from "../cluster/index.ts";
 import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
+import { fenceNoticeMs } from "../spec/index.ts";
 
 export type SchedulerSettings = {
   /** How long a node must have been failed, or have left, before its tasks are replaced. */
@@ -34,6 +35,8 @@ export type FactsInput = {
   readonly settings: SchedulerSettings;
   /** Since when this leader has been looking; a node it never heard of is missed since then. */
   readonly leaderSinceMs: number;
+  /** Of stopped tasks: for how long this leader has seen that; absent: just now. */
+  readonly stoppedForMs?: ReadonlyMap<TaskId, number>;
 };
 
 /** One node as both truths describe it. */
@@ -57,8 +60,12 @@ export class Facts {
   /** Which service publishes a port on every node, where no task can have it as host port. */
   readonly publishedPorts: ReadonlyMap<string, ServiceKey>;
   readonly #statuses: ReadonlyMap<TaskId, TaskStatus>;
+  readonly #leaderSinceMs: number;
+  readonly #stoppedForMs: ReadonlyMap<TaskId, number>;
 
   constructor(input: FactsInput) {
+    this.#leaderSinceMs = input.leaderSinceMs;
+    this.#stoppedForMs = input.stoppedForMs ?? new Map();
     this.state = input.state;
     this.now = input.now;
     this.nodes = new Map(
@@ -80,8 +87,26 @@ export class Facts {
 
   /** Whether its node has been gone for so long that its tasks are to run elsewhere. */
   isLost(task: Task): boolean {
-    const lostAtMs = this.nodes.get(task.nodeId)?.lostAtMs;
+    const lostAtMs = this.lostAtMs(task);
     return lostAtMs !== undefined && lostAtMs <= this.now;
+  }
+
+  /** When it counts as lost by its service's own clock, wall clock, ms; undefined: not at all. */
+  lostAtMs(task: Task): number | undefined {
+    const node = this.nodes.get(task.nodeId);
+    if (node?.lostAtMs === undefined) return undefined;
+    const failover = this.state.services.get(task.service)?.spec.failover;
+    if (failover?.afterMs === undefined) return node.lostAtMs;
+    const afterMs = failover.isFenced === true ? fenceNoticeMs : failover.afterMs;
+    // Nobody has seen an unknown node go: gossip may still be converging.
+    return node.sinceMs === undefined
+      ? Math.max(node.lostAtMs, this.#leaderSinceMs + afterMs)
+      : node.sinceMs + afterMs;
+  }
+
+  /** For how long this leader has seen that a task is to stop, by its monotonic clock. */
+  stoppedForMs(task: Task): number {
+    return this.#stoppedForMs.get(task.id) ?? 0;
   }
 
   /** Whether it does its work: it serves on a live node, or it has completed. */

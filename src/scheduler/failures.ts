@@ -22,7 +22,8 @@ export function stopFailedTasks(draft: Draft, key: ServiceKey): void {
       draft.forget(task);
       continue;
     }
-    if (node.lostAtMs !== undefined) draft.wakeAt(node.lostAtMs);
+    const lostAtMs = draft.facts.lostAtMs(task);
+    if (lostAtMs !== undefined) draft.wakeAt(lostAtMs);
     const status = draft.facts.status(task);
     if (status?.phase === "failed" && isReplaceable(draft.facts, task)) {
       draft.stop(task, failedReason(status.message));

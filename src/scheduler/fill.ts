@@ -1,9 +1,11 @@
 import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
+import type { TaskId } from "../kernel/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
 import { canaryQuota, vacancyOf } from "./canary.ts";
 import type { Draft } from "./draft.ts";
 import { explainBackOff, explainUnplaceable, explainWaitingForStop } from "./explain.ts";
 import { failuresByNode, rememberedFailures, retryAtMs } from "./failures.ts";
+import { isFenced, mayReturn, mayRunUnseen } from "./fencing.ts";
 import { staticHostPorts } from "./node-usage.ts";
 import { type Placement, place } from "./placement.ts";
 import type { LeavingCause, Position } from "./positions.ts";
@@ -25,7 +27,7 @@ function waitsForStop(
   if (!stopsFirst(service) && !hasHostPorts) return undefined;
   return draft
     .stoppedOf(key)
-    .filter((task) => draft.facts.mayStillRun(task))
+    .filter((task) => draft.facts.mayStillRun(task) || mayRunUnseen(draft, service, task))
     .find((task) => (only === undefined ? task.slot === slot : task.nodeId === only));
 }
 
@@ -80,11 +82,22 @@ export function replacePosition(
     for (const { task } of position.leaving) draft.stop(task, updateReason(service));
     return true;
   }
+  if (isFenced(service) && first.cause === "lost") {
+    for (const { task } of position.leaving) draft.stop(task, "Its node was lost.");
+    return true;
+  }
   const wanted = wantedOf(draft, service, first);
   if (backsOff(draft, position, wanted)) return false;
   const placement = placeAt(draft, service, position, all, wanted, []);
+  if (placement.kind === "placed" && isFenced(service)) {
+    for (const { task, cause } of position.leaving) draft.stop(task, fencedReason(cause));
+    return true;
+  }
   if (placement.kind === "placed") {
-    createAt(draft, position, placement, wanted, reasonOf(first.cause, first.task));
+    const isKept = mayReturn(service, first.task, first.cause);
+    const reason = reasonOf(first.cause, first.task);
+    createAt(draft, position, placement, wanted, reason, isKept ? first.task.id : undefined);
+    if (isKept) return true;
     // A lost task must not run when its node returns. The state holds two running tasks of one
     // revision in a place only while one of them drains, so a move cannot start first.
     if (first.cause === "lost" || first.cause === "constraint") {
@@ -144,8 +157,10 @@ function createAt(
   { nodeId, why }: Extract<Placement, { readonly kind: "placed" }>,
   { revision, template }: Wanted,
   reason: string,
+  replaces?: TaskId,
 ): void {
-  draft.create({ service, slot, revision, nodeId, reason, placement: why }, template);
+  const instead = replaces === undefined ? {} : { replaces };
+  draft.create({ service, slot, revision, nodeId, reason, placement: why, ...instead }, template);
 }
 
 function backsOff(draft: Draft, position: Position, { revision }: Wanted): boolean {
@@ -187,6 +202,12 @@ function reasonOf(cause: LeavingCause, before: Task): string {
     case "revision":
       return `Updates ${before.id} from revision ${before.revision}.`;
   }
+}
+
+function fencedReason(cause: LeavingCause): string {
+  return cause === "drain"
+    ? "Its node is draining; it stops before another one starts."
+    : "Its node does not meet the constraints any more; it stops before another one starts.";
 }
 
 function moveReason(cause: "lost" | "constraint"): string {

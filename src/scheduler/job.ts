@@ -51,8 +51,9 @@ function noteResults(draft: Draft, key: ServiceKey): void {
       draft.stop(task, "Its node was lost.");
     } else if (node.node.eligibility === "drain") {
       draft.stop(task, "Its node is draining.");
-    } else if (node.lostAtMs !== undefined) {
-      draft.wakeAt(node.lostAtMs);
+    } else {
+      const lostAtMs = facts.lostAtMs(task);
+      if (lostAtMs !== undefined) draft.wakeAt(lostAtMs);
     }
   }
 }

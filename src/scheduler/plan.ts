@@ -29,6 +29,8 @@ export type PlanInput = {
   readonly settings?: SchedulerSettings;
   /** Since when this leader has been looking, wall clock, ms; absent: for ever. */
   readonly leaderSinceMs?: number;
+  /** Of stopped tasks: for how long this leader has seen that, by its monotonic clock, ms. */
+  readonly stoppedForMs?: ReadonlyMap<TaskId, number>;
 };
 
 export type Plan = {

@@ -1,6 +1,7 @@
 import { rolloutOf, type Service, type Task } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
 import { countByNode, type Draft } from "./draft.ts";
+import { mayRunUnseen } from "./fencing.ts";
 import { isServed, occupiedSlots, type Position } from "./positions.ts";
 import { wasStoppedAsFailed } from "./reasons.ts";
 
@@ -60,7 +61,10 @@ export function replicasOf(service: Service): number {
 function leavesTraces(draft: Draft, service: Service, task: Task): boolean {
   if (task.desired === "running") return false;
   if (wasStoppedAsFailed(task)) return task.revision === service.revision;
-  return rolloutOf(service).order === "stop-first" && draft.facts.mayStillRun(task);
+  return (
+    rolloutOf(service).order === "stop-first" &&
+    (draft.facts.mayStillRun(task) || mayRunUnseen(draft, service, task))
+  );
 }
 
 function chooseVictim(draft: Draft, slots: readonly Position[]): Position | undefined {

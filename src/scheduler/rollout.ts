@@ -1,9 +1,10 @@
-import { rolloutOf, type Service, type Task } from "../cluster/index.ts";
+import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
 import { canaryQuota, updatedPlaces } from "./canary.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
 import { isFailing } from "./failures.ts";
+import { mayReturn } from "./fencing.ts";
 import { fillPosition, replacePosition } from "./fill.ts";
 import type { Position } from "./positions.ts";
 
@@ -116,10 +117,13 @@ function dropSuperfluous(draft: Draft, service: Service, position: Position): Po
       a.createdAtMs - b.createdAtMs ||
       (a.id < b.id ? -1 : 1),
   );
-  for (const task of doubles) draft.stop(task, "Another task does the same work.");
-  if (kept === undefined) return withoutLostDoubles(draft, position);
+  for (const task of doubles) {
+    if (!isLookedAt(draft, task)) draft.stop(task, "Another task does the same work.");
+  }
+  if (kept === undefined) return withoutLostDoubles(draft, service, position);
   const isDone = isProven(draft, service, position, kept);
   const leaving = position.leaving.filter(({ task, cause }) => {
+    if (mayReturn(service, task, cause) && isUpToDate(service, task.revision)) return true;
     const mayStop = isDone || cause === "lost";
     if (mayStop) draft.stop(task, stopReasonOf(service, cause, kept));
     return !mayStop;
@@ -128,17 +132,26 @@ function dropSuperfluous(draft: Draft, service: Service, position: Position): Po
 }
 
 /** Where an older task still serves, one that was lost with its node needs no care of its own. */
-function withoutLostDoubles(draft: Draft, position: Position): Position {
+function withoutLostDoubles(draft: Draft, service: Service, position: Position): Position {
   const present = position.leaving.filter(({ cause }) => cause !== "lost");
   if (present.length === 0) {
-    const [first, ...others] = position.leaving;
+    const [first, ...others] = position.leaving.toSorted(
+      (a, b) => a.task.createdAtMs - b.task.createdAtMs,
+    );
     for (const { task } of others) draft.stop(task, "Its node was lost.");
     return { ...position, leaving: first === undefined ? [] : [first] };
   }
   for (const { task, cause } of position.leaving) {
-    if (cause === "lost") draft.stop(task, "Its node was lost.");
+    if (cause !== "lost" || mayReturn(service, task, cause)) continue;
+    draft.stop(task, "Its node was lost.");
   }
   return { ...position, leaving: present };
+}
+
+/** Whether it stays though it is unhealthy and another does its work: somebody wants to see why. */
+function isLookedAt(draft: Draft, task: Task): boolean {
+  const isKept = templateOf(draft.facts.state, task)?.healthCheck?.keepUnhealthy === true;
+  return isKept && draft.facts.status(task)?.health === "unhealthy";
 }
 
 function rollForward(

@@ -14,6 +14,7 @@ import {
 import type { Explanations } from "./explain.ts";
 import { defaultSchedulerSettings, type SchedulerSettings } from "./facts.ts";
 import { plan } from "./plan.ts";
+import { StopWatch } from "./stop-watch.ts";
 
 /** Changes come in bursts; so long are they gathered. */
 const coalesceMs = 20;
@@ -63,6 +64,7 @@ class RunningSchedulerLoop implements SchedulerLoop {
   #isGathering = false;
   #timer: AbortController | undefined;
   #leadership: Leadership | undefined;
+  readonly #stops = new StopWatch();
 
   constructor(options: SchedulerLoopOptions) {
     this.#options = options;
@@ -124,6 +126,7 @@ class RunningSchedulerLoop implements SchedulerLoop {
       newTaskId: () => taskId(randomName(random, taskIdLength)),
       settings: this.#options.settings ?? defaultSchedulerSettings,
       leaderSinceMs: leadership.wallMs,
+      stoppedForMs: this.#stops.ages(state.get(), clock.monotonic()),
     });
     this.#explanations.set(explanations);
     if (nextWakeMs !== undefined) this.#wakeIn(nextWakeMs - clock.now());
@@ -141,8 +144,10 @@ class RunningSchedulerLoop implements SchedulerLoop {
 
   #noteLeadership(): void {
     const { isLeader, clock } = this.#options;
-    if (!isLeader.get()) this.#leadership = undefined;
-    else this.#leadership ??= { wallMs: clock.now(), monotonicMs: clock.monotonic() };
+    if (!isLeader.get()) {
+      this.#leadership = undefined;
+      this.#stops.forget();
+    } else this.#leadership ??= { wallMs: clock.now(), monotonicMs: clock.monotonic() };
   }
 
   #gather(): void {

@@ -75,7 +75,9 @@ export function whatIf(input: WhatIfInput, supposition: Supposition): WhatIf {
       created += 1;
       return taskId(`supposed-${created}`);
     };
-    const step = plan({ state, observations, now, newTaskId, ...settings });
+    // Whoever was cut off has stopped by then.
+    const stoppedForMs = new Map([...state.tasks.keys()].map((id) => [id, Infinity]));
+    const step = plan({ state, observations, now, newTaskId, stoppedForMs, ...settings });
     explanations = step.explanations;
     now += roundMs;
     if (step.command !== undefined) {

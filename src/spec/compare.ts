@@ -105,6 +105,7 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
   set("", rest);
   set("update", spec.update);
   set("rollback", spec.rollback);
+  set("failover", spec.failover);
   each(
     facts,
     "constraint",

@@ -77,17 +77,17 @@ export function compileModeKind(
   return said === "global-job" ? said : "replicated-job";
 }
 
-/** `deploy.update_config`. `isExclusive`: the service holds what two tasks cannot share. */
+/** `deploy.update_config`. `stopsFirst`: two of its tasks cannot stand beside each other. */
 export function compileUpdate(
   deploy: Section | undefined,
-  options: { readonly isExclusive: boolean },
+  options: { readonly stopsFirst: boolean },
 ): RolloutSpec {
   const update = deploy?.child("update_config");
   return {
     parallelism: update?.integer("parallelism") ?? 1,
     delayMs: update?.durationMs("delay") ?? 0,
     order:
-      update?.choice("order", updateOrders) ?? (options.isExclusive ? "stop-first" : "start-first"),
+      update?.choice("order", updateOrders) ?? (options.stopsFirst ? "stop-first" : "start-first"),
     monitorMs: update?.durationMs("monitor") ?? 5_000,
     failureAction: update?.choice("failure_action", failureActions) ?? "rollback",
     maxFailureRatio: update?.number("max_failure_ratio") ?? 0,

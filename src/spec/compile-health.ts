@@ -26,14 +26,18 @@ export function compileHealthCheck(
     startIntervalMs: section.durationMs("start_interval") ?? 5_000,
   });
   if (daemon !== undefined) {
-    const rest = timing(daemon);
+    const rest = { ...timing(daemon), ...kept(daemon.boolean("keep-unhealthy")) };
     const test = daemonTest(daemon, diagnostics);
     return test && { test, ...rest };
   }
   if (inside === undefined) return undefined;
-  const rest = timing(inside);
+  const rest = { ...timing(inside), ...kept(inside.boolean("x-keep-unhealthy")) };
   const test = insideTest(inside, diagnostics);
   return test && { test, ...rest };
+}
+
+function kept(isKept: boolean | undefined): Pick<HealthCheckSpec, "keepUnhealthy"> {
+  return isKept === true ? { keepUnhealthy: true } : {};
 }
 
 type Test = HealthCheckSpec["test"];

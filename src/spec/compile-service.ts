@@ -12,6 +12,7 @@ import {
   compileLabels,
   type EnvironmentContext,
 } from "./compile-environment.ts";
+import { compileFailover } from "./compile-failover.ts";
 import { compileHealthCheck } from "./compile-health.ts";
 import { compileIngress, type PlacedRule } from "./compile-ingress.ts";
 import { compileJobRestart, compileSchedule } from "./compile-job.ts";
@@ -21,7 +22,7 @@ import { compileExpose, compilePorts, type PlacedPort } from "./compile-ports.ts
 import { compileResources } from "./compile-resources.ts";
 import { compileRollback, compileStrategy } from "./compile-rollout.ts";
 import type { Diagnostics } from "./diagnostics.ts";
-import { isExclusive } from "./exclusive.ts";
+import { stopsFirst } from "./exclusive.ts";
 import type { Section } from "./section.ts";
 import { pullPolicies } from "./service-keys.ts";
 import { servicePattern } from "./service-name.ts";
@@ -88,7 +89,12 @@ export function compileService(
   if ((engine?.memorySwapBytes ?? 0) > 0 && template.limits.memoryBytes === undefined) {
     section.reject("memswap_limit", "together with a limit of memory", "add `mem_limit`");
   }
-  const rolling = compileUpdate(deploy, { isExclusive: isExclusive(template) });
+  const failover = compileFailover(section, { kind, template, diagnostics });
+  const rolling = compileUpdate(deploy, { stopsFirst: stopsFirst(template, failover) });
+  if (failover?.isFenced === true && rolling.order === "start-first") {
+    const what = "a fenced service never has two tasks in one place, not even in an update";
+    diagnostics.problem(deploy?.position ?? service.position, what, "write `order: stop-first`");
+  }
   const strategy = compileStrategy(section, { update: rolling, kind, diagnostics });
   const rollback = compileRollback(deploy, rolling);
   const spec: ServiceSpec = {
@@ -102,6 +108,7 @@ export function compileService(
     ingress: rules.map(({ rule }) => rule),
     update: { ...rolling, ...(strategy && { strategy }) },
     ...(rollback && { rollback }),
+    ...(failover && { failover }),
     placement: {
       ...placement,
       constraints: [

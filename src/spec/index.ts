@@ -9,6 +9,7 @@ export { parseCron } from "./cron.ts";
 export { lastDueMs, nextDueMs } from "./cron-time.ts";
 export { formatProblem } from "./diagnostics.ts";
 export { readDotEnvFile } from "./dot-env.ts";
+export { fenceMarginMs, fenceNoticeMs, leaseMs } from "./fence.ts";
 export { manifestSchema } from "./json-schema.ts";
 export { type LintedManifest, lintManifest } from "./lint.ts";
 export { type ParseManifestOptions, parseManifest } from "./parse-manifest.ts";
@@ -16,6 +17,7 @@ export { type RenderedManifest, renderManifest, renderManifestText } from "./ren
 export type {
   Amounts,
   EngineOptions,
+  FailoverSpec,
   HealthCheckSpec,
   IngressRule,
   Json,

@@ -35,6 +35,7 @@ export type SectionName =
   | "preference"
   | "x-placement"
   | "x-update"
+  | "x-failover"
   | "x-schedule"
   | "x-job"
   | "volume"

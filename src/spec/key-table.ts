@@ -19,6 +19,7 @@ import {
   xPlacementKeys,
   xScheduleKeys,
 } from "./deploy-keys.ts";
+import { xFailoverKeys } from "./failover-keys.ts";
 import {
   boolean,
   choice,
@@ -182,6 +183,7 @@ export const keyTable: Readonly<Record<SectionName, SectionRules>> = withExtensi
   preference: preferenceKeys,
   "x-placement": xPlacementKeys,
   "x-update": xUpdateKeys,
+  "x-failover": xFailoverKeys,
   "x-schedule": xScheduleKeys,
   "x-job": xJobKeys,
   volume: volumeKeys,

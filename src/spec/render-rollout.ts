@@ -1,13 +1,13 @@
 import { usualRollback } from "./compile-rollout.ts";
-import { isExclusive } from "./exclusive.ts";
+import { stopsFirst } from "./exclusive.ts";
 import { duration, present, unless } from "./render-values.ts";
 import type { Json, ServiceSpec } from "./service-spec.ts";
 
 type Keys = Readonly<Record<string, Json>>;
 
 /** `deploy.update_config` */
-export function renderUpdate({ update, template }: ServiceSpec): Keys {
-  const order = isExclusive(template) ? "stop-first" : "start-first";
+export function renderUpdate({ update, template, failover }: ServiceSpec): Keys {
+  const order = stopsFirst(template, failover) ? "stop-first" : "start-first";
   return present({
     parallelism: unless(update.parallelism, 1),
     delay: unless(update.delayMs, 0, duration),
@@ -45,5 +45,15 @@ export function renderStrategy({ update: { strategy } }: ServiceSpec): Keys {
     canary: unless(text, "1"),
     bake: unless(bakeMs, 60_000, duration),
     pause: pauses || undefined,
+  });
+}
+
+/** `x-failover` */
+export function renderFailover({ failover }: ServiceSpec): Keys {
+  if (failover === undefined) return {};
+  return present({
+    after: failover.afterMs === undefined ? undefined : duration(failover.afterMs),
+    reconnect: failover.reconnect,
+    fence: failover.isFenced,
   });
 }

@@ -1,7 +1,7 @@
 import { isJobMode } from "./compile-job.ts";
 import { renderEngine } from "./render-engine.ts";
 import { renderJob, renderMode, renderRetries } from "./render-job.ts";
-import { renderRollback, renderStrategy, renderUpdate } from "./render-rollout.ts";
+import { renderFailover, renderRollback, renderStrategy, renderUpdate } from "./render-rollout.ts";
 import { bytes, duration, present, unless } from "./render-values.ts";
 import type {
   Amounts,
@@ -47,6 +47,7 @@ export function renderService(spec: ServiceSpec, context: Context): Keys {
     "x-machines": machinesOf(spec),
     "x-placement": present({ strategy: spec.placement.strategy }),
     "x-update": renderStrategy(spec),
+    "x-failover": renderFailover(spec),
     ...renderJob(spec),
     ...(Object.keys(deploy).length > 0 && { deploy }),
     ...spec.extensions,
@@ -164,11 +165,21 @@ function renderHealthCheck(check: HealthCheckSpec | undefined): Keys {
     const [program, option, line, ...more] = test.argv;
     const isShell = program === "/bin/sh" && option === "-c" && more.length === 0;
     const words = isShell && line !== undefined ? ["CMD-SHELL", line] : ["CMD", ...test.argv];
-    return { healthcheck: present({ test: words, ...timing, "x-start-interval": startInterval }) };
+    return {
+      healthcheck: present({
+        test: words,
+        ...timing,
+        "x-start-interval": startInterval,
+        "x-keep-unhealthy": check.keepUnhealthy,
+      }),
+    };
   }
   const probe =
     test.kind === "http" ? { http: `:${test.port}${test.path}` } : { tcp: `:${test.port}` };
-  return { "x-healthcheck": present({ ...probe, ...timing, start_interval: startInterval }) };
+  const keep = { "keep-unhealthy": check.keepUnhealthy };
+  return {
+    "x-healthcheck": present({ ...probe, ...timing, start_interval: startInterval, ...keep }),
+  };
 }
 
 function machinesOf({ placement }: ServiceSpec): readonly string[] {

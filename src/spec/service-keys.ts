@@ -130,6 +130,11 @@ const supportedServiceKeys: SectionRules = {
     "{strategy: pack}",
     "How nodes are chosen among those that may run a task.",
   ),
+  "x-failover": supported(
+    section("x-failover"),
+    "{after: 1m}",
+    "When tasks of a lost node start elsewhere, and what happens when it comes back.",
+  ),
   "x-update": supported(
     section("x-update"),
     "{strategy: blue-green}",
@@ -222,7 +227,6 @@ const notYetServiceKeys: Readonly<Record<string, string>> = {
   "x-autoscale": "Scaling by itself. Set `deploy.replicas`, or use `skein scale`.",
   "x-caddy": "Settings that uncloud hands to Caddy.",
   "x-driver": "Another way to run tasks on some nodes.",
-  "x-failover": "Clocks of the replacement of lost tasks.",
   "x-network": "Who may reach the service.",
   "x-pod": "Containers that share a network.",
 };
@@ -352,6 +356,12 @@ const timingKeys: SectionRules = {
   ),
 };
 
+const keepUnhealthy = supported(
+  boolean,
+  "true",
+  "Leaves an unhealthy container as it is, without traffic, for somebody to look at, instead of starting it again. Default false.",
+);
+
 export const healthcheckKeys: SectionRules = {
   test: supported(
     command,
@@ -360,10 +370,12 @@ export const healthcheckKeys: SectionRules = {
   ),
   disable: supported(boolean, "true", "Switches the check off. Default false."),
   ...timingKeys,
+  "x-keep-unhealthy": keepUnhealthy,
 };
 
 export const daemonHealthcheckKeys: SectionRules = {
   http: supported(text, '":9000/healthz"', "`:PORT/PATH`; any status from 200 to 399 is healthy."),
   tcp: supported(text, '":5432"', "`:PORT`; healthy when it takes a connection."),
   ...timingKeys,
+  "keep-unhealthy": keepUnhealthy,
 };

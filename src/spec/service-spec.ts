@@ -30,6 +30,8 @@ const healthCheckSpec = z.strictObject({
   retries: z.number().int().positive(),
   startPeriodMs: z.number().int().nonnegative(),
   startIntervalMs: z.number().int().positive(),
+  /** An unhealthy container is left as it is, without traffic, for somebody to look at. */
+  keepUnhealthy: z.literal(true).optional(),
 });
 
 /**
@@ -187,6 +189,16 @@ const ingressRuleSpec = z.strictObject({
   port: z.number().int().min(1).max(65_535),
 });
 
+/** What happens to the tasks of a node that is lost, and comes back. */
+const failoverSpec = z.strictObject({
+  /** How long the node must have been given up; absent: the scheduler's own time. */
+  afterMs: z.number().int().nonnegative().optional(),
+  /** Absent: what replaced a task stays when its node comes back. */
+  reconnect: z.literal("keep-original").optional(),
+  /** A node that is cut off stops its task before another may start it. */
+  isFenced: z.literal(true).optional(),
+});
+
 const scheduleSpec = z.strictObject({
   cron: z.string(),
   timezone: z.string(),
@@ -242,6 +254,7 @@ export const serviceSpecSchema = z.strictObject({
     /** `pack` fills the fewest nodes; absent: tasks are spread. */
     strategy: z.enum(["pack"]).optional(),
   }),
+  failover: failoverSpec.optional(),
   /** Keys of the service that start with `x-` and mean nothing to Skein, kept for `export`. */
   extensions: z.record(z.string(), z.json()).optional(),
 });
@@ -252,6 +265,7 @@ export type PortSpec = z.infer<typeof portSpec>;
 export type MountSpec = z.infer<typeof mountSpec>;
 export type TaskTemplate = z.infer<typeof taskTemplateSchema>;
 export type RolloutSpec = z.infer<typeof updateSpec>;
+export type FailoverSpec = z.infer<typeof failoverSpec>;
 export type StrategySpec = z.infer<typeof strategySpec>;
 export type IngressRule = z.infer<typeof ingressRuleSpec>;
 export type ScheduleSpec = z.infer<typeof scheduleSpec>;

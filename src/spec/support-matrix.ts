@@ -33,6 +33,7 @@ const chapters: readonly (readonly [SectionName, string])[] = [
   ["preference", "Entries of `deploy.placement.preferences`"],
   ["x-placement", "`x-placement`"],
   ["x-update", "`x-update`"],
+  ["x-failover", "`x-failover`"],
   ["x-schedule", "`x-schedule`"],
   ["x-job", "`x-job`"],
   ["volume", "Volumes: `volumes.NAME`"],

@@ -39,6 +39,7 @@ class Rig implements AsyncDisposable {
   readonly state: Cell<ClusterState>;
   readonly isSettled: Cell<boolean>;
   readonly drained = new Cell<ReadonlySet<TaskId>>(new Set());
+  readonly fencedOff = new Cell<ReadonlySet<TaskId>>(new Set());
   probeResult: ProbeResult = { kind: "passed" };
   readonly #open: AsyncDisposable[] = [];
 
@@ -61,6 +62,7 @@ class Rig implements AsyncDisposable {
       isSettled: this.isSettled,
       drained: ({ id }) => this.drained.get().has(id),
       drainChanged: this.drained,
+      fencedOff: this.fencedOff,
       clock: this.clock,
       logger: silentLogger,
     });
@@ -415,6 +417,50 @@ t.test("what should stop", async (t) => {
   });
 });
 
+t.test("a task that another node may run by now", async (t) => {
+  t.test("is stopped at once, says why, and starts again when this node may", async (t) => {
+    await using rig = new Rig();
+    const agent = await rig.start();
+    await rig.clock.advance(1_000);
+    t.match(agent.statuses.get(), [{ phase: "running", restarts: 0 }]);
+    rig.fencedOff.set(new Set([taskId("t1")]));
+    await rig.clock.advance(1_000);
+    t.equal(rig.running.length, 0);
+    await rig.clock.advance(60_000);
+    t.equal(rig.running.length, 0, "it stays so");
+    t.match(agent.statuses.get(), [
+      { phase: "preparing", restarts: 1, endpoints: [], message: /no majority/ },
+    ]);
+    rig.fencedOff.set(new Set());
+    await rig.clock.advance(1_000);
+    t.match(agent.statuses.get(), [{ phase: "running", restarts: 1 }]);
+    t.equal(rig.running.length, 1);
+  });
+
+  t.test("is not started at all", async (t) => {
+    await using rig = new Rig();
+    rig.fencedOff.set(new Set([taskId("t1")]));
+    const agent = await rig.start();
+    await rig.clock.advance(30_000);
+    t.equal(rig.running.length, 0);
+    t.match(agent.statuses.get(), [{ phase: "preparing", restarts: 0, message: "" }]);
+    rig.fencedOff.set(new Set());
+    await rig.clock.advance(1_000);
+    t.match(agent.statuses.get(), [{ phase: "running", restarts: 0 }]);
+  });
+
+  t.test("is not waited for until its requests have ended", async (t) => {
+    await using rig = new Rig();
+    await rig.start();
+    rig.setTasks(task({ desired: "stopped", stoppedAtIndex: 9 }));
+    await rig.clock.advance(500);
+    t.equal(rig.running.length, 1, "it drains");
+    rig.fencedOff.set(new Set([taskId("t1")]));
+    await rig.clock.advance(500);
+    t.equal(rig.running.length, 0);
+  });
+});
+
 t.test("health", async (t) => {
   const failing: ProbeResult = {
     kind: "failed",
@@ -432,7 +478,7 @@ t.test("health", async (t) => {
     t.match(only(agent.statuses.get()), { phase: "running", health: "healthy", restarts: 0 });
   });
 
-  t.test("an unhealthy container is reported, restarted and healthy again", async (t) => {
+  t.test("[G2] an unhealthy container is reported, restarted and healthy again", async (t) => {
     const program: MemoryMachineOptions["program"] = (process) => process.onSignal(() => undefined);
     const slow = { healthCheck, stopGracePeriodMs: 1_000 };
     await using rig = new Rig({ template: slow, machine: { program } });
@@ -453,7 +499,28 @@ t.test("health", async (t) => {
     t.match(only(agent.statuses.get()), { phase: "running", health: "healthy", restarts: 1 });
   });
 
-  t.test("one that never passes is given up in the end", async (t) => {
+  t.test(
+    "with keep-unhealthy an unhealthy container stays as it is, and may recover",
+    async (t) => {
+      await using rig = new Rig({
+        template: { healthCheck: { ...healthCheck, keepUnhealthy: true } },
+      });
+      const agent = await rig.start();
+      await rig.clock.advance(3_000);
+      const [before] = rig.running;
+      rig.probeResult = { kind: "failed", message: "status 500" };
+      await rig.clock.advance(120_000);
+      t.match(agent.statuses.get(), [
+        { phase: "running", health: "unhealthy", restarts: 0, message: "status 500" },
+      ]);
+      t.equal(rig.running[0]?.id, before?.id, "the same container");
+      rig.probeResult = { kind: "passed" };
+      await rig.clock.advance(3_000);
+      t.match(agent.statuses.get(), [{ phase: "running", health: "healthy", restarts: 0 }]);
+    },
+  );
+
+  t.test("[B6] one that never passes is given up in the end", async (t) => {
     await using rig = new Rig({ template: { healthCheck } });
     rig.probeResult = failing;
     const agent = await rig.start();

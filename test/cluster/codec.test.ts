@@ -17,7 +17,7 @@ const commands: readonly Command[] = [
   {
     kind: "update_tasks",
     basedOn: { "shop/web": 3 },
-    create: [task()],
+    create: [task({ replaces: taskId("t0") })],
     stop: [],
     forget: [],
     rollouts: [],

@@ -34,7 +34,7 @@ t.test("The reference page of the manifest", async (t) => {
   });
 });
 
-for (const name of ["deploy-a-service", "update-a-service"]) {
+for (const name of ["deploy-a-service", "update-a-service", "survive-lost-machines"]) {
   t.test(`The manifests in the how-to guide ${name} are valid`, async (t) => {
     const guide = new URL(`../../docs/how-to/${name}.md`, import.meta.url);
     const blocks = [...readFileSync(guide, "utf8").matchAll(/```yaml\n(.*?)```/gs)];

@@ -22,6 +22,7 @@ import {
   taskId,
 } from "../../src/kernel/index.ts";
 import { type Plan, plan } from "../../src/scheduler/plan.ts";
+import { StopWatch } from "../../src/scheduler/stop-watch.ts";
 import type { ServiceSpec } from "../../src/spec/index.ts";
 import { clusterNode, clusterOf, serviceSpec } from "../builders.ts";
 
@@ -57,6 +58,7 @@ export class World {
   readonly #bodies = new Map<TaskId, Body>();
   readonly #random: Random;
   readonly #options: WorldOptions;
+  readonly #stops = new StopWatch();
   #ids = 0;
 
   constructor(nodes: readonly string[], options: WorldOptions = {}) {
@@ -126,12 +128,18 @@ export class World {
     if (body !== undefined) body.status = { ...body.status, ...change };
   }
 
+  /** Another leader: it knows what is agreed, and nothing of what the one before had seen. */
+  changeLeader(): void {
+    this.#stops.forget();
+  }
+
   /** One pass of the scheduler; returns whether it decided anything. */
   plan(): boolean {
     this.lastPlan = plan({
       state: this.state,
       observations: this.observations,
       now: this.now,
+      stoppedForMs: this.#stops.ages(this.state, this.now),
       newTaskId: () => {
         this.#ids += 1;
         return taskId(`t${String(this.#ids).padStart(4, "0")}`);

@@ -72,6 +72,8 @@ const manifests: Readonly<Record<SectionName, (values: Values) => Values>> = {
     service({
       "x-update": { strategy: "keep" in values ? "blue-green" : "rolling", ...inCanary(values) },
     }),
+  "x-failover": (values) =>
+    service({ "x-failover": { ...("fence" in values && { after: "1m" }), ...values } }),
   "x-schedule": (values) => service({ "x-schedule": { cron: "0 3 * * *", ...values } }),
   "x-job": (values) =>
     service({ deploy: { mode: "replicated-job", replicas: 5 }, "x-job": values }),

@@ -74,6 +74,30 @@ const cases: readonly {
     ],
   },
   {
+    name: "a fence needs a time in which its node can stop",
+    lines: "x-failover: {fence: true}\nstop_grace_period: 25s",
+    expected: [
+      "c.yaml:4:17: a fenced service needs `x-failover.after` of at least 45s: its `stop_grace_period`, and 20s in which its node may find out that it is cut off; write `after: 45s` or more",
+    ],
+  },
+  {
+    name: "a fence keeps no original, and updates no task by starting first",
+    lines:
+      "x-failover: {after: 29s, fence: true, reconnect: keep-original}\ndeploy: {update_config: {order: start-first}}",
+    expected: [
+      "c.yaml:4:25: a fenced service needs `x-failover.after` of at least 30s: its `stop_grace_period`, and 20s in which its node may find out that it is cut off; write `after: 30s` or more",
+      "c.yaml:4:54: a fenced task is stopped where its node is cut off: there is no original to keep; remove `reconnect` or `fence`",
+      "c.yaml:5:13: a fenced service never has two tasks in one place, not even in an update; write `order: stop-first`",
+    ],
+  },
+  {
+    name: "what belongs to its node does not fail over",
+    lines: "x-failover: {after: 1m}\ndeploy: {mode: global}",
+    expected: [
+      "c.yaml:4:17: a task that belongs to its node is not replaced on another one; remove `x-failover`",
+    ],
+  },
+  {
     name: "a job has no roll-out",
     lines: "x-update: {strategy: canary}\ndeploy: {mode: global-job}",
     expected: [
