@@ -10,6 +10,7 @@ const mayImport = {
   runtime: ["kernel", "spec"],
   agent: ["kernel", "spec", "cluster", "runtime"],
   proxy: ["kernel", "spec", "cluster"],
+  events: ["kernel", "spec", "cluster"],
   api: ["kernel", "spec", "cluster"],
   cli: ["kernel", "network", "spec", "cluster", "api"],
   daemon: [
@@ -23,6 +24,7 @@ const mayImport = {
     "runtime",
     "agent",
     "proxy",
+    "events",
     "api",
   ],
 };

@@ -122,10 +122,13 @@ function statusAtRest(
   record: TaskRecord | undefined,
   phase: Exclude<TaskPhase, "running">,
 ): TaskStatus {
+  const startAtMs = record?.startAtMs ?? 0;
+  const isWaiting = phase === "preparing" && startAtMs > now;
   return {
     taskId: task.id,
     phase,
     health: "none",
+    ...(isWaiting ? { retryAtMs: startAtMs } : {}),
     restarts: record?.history.restarts ?? 0,
     endpoints: [],
     hostPorts: [],

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { voterCounts } from "../cluster/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
+import { eventRoutes } from "./event-routes.ts";
 import { nodeRoutes } from "./node-routes.ts";
 import { revisionViewSchema, whatIfViewSchema, whyViewSchema } from "./planning-views.ts";
 import {
@@ -45,6 +46,7 @@ export const routes = {
     response: z.object({ index: z.number(), name: z.string() }),
   },
   ...nodeRoutes,
+  ...eventRoutes,
   listServices: {
     method: "GET",
     path: "/v1/services",

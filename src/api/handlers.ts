@@ -9,6 +9,7 @@ import {
 import { codeOf, type ServiceKey, serviceKey } from "../kernel/index.ts";
 import { describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
+import { type EventsBackend, eventHandlers } from "./event-handlers.ts";
 import { historyView } from "./history-view.ts";
 import { nodeHandlers } from "./node-handlers.ts";
 import type { DoctorView } from "./node-views.ts";
@@ -28,7 +29,7 @@ import {
 } from "./views-of-state.ts";
 
 /** What the handlers need of the daemon around them. */
-export interface ApiBackend {
+export interface ApiBackend extends EventsBackend {
   facts(): Facts;
   /** Calls `listener` after every change of {@link facts}, coalesced. Returns the undo. */
   subscribe(listener: () => void): () => void;
@@ -98,6 +99,7 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       return { index, name };
     },
     ...nodeHandlers(backend, submit),
+    ...eventHandlers(backend),
     listServices: async ({ query }) => serviceViews(backend.facts(), query.namespace),
     getService: async ({ params }) => {
       const key = serviceKey(params.namespace, params.name);

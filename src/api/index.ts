@@ -4,6 +4,8 @@
  */
 export { ApiClient, type ApiTransport } from "./client.ts";
 export type { Handlers, RouteName } from "./contract.ts";
+export type { EventQuery, EventsBackend } from "./event-handlers.ts";
+export type { EventsView, EventView, PastTaskView, PastView } from "./event-views.ts";
 export { type ApiBackend, makeHandlers } from "./handlers.ts";
 export type {
   DoctorLink,

@@ -5,9 +5,11 @@ import { CliError } from "./cli-error.ts";
 import { backup, restore } from "./commands/backup.ts";
 import { down, remove, removeNodes, scale } from "./commands/change.ts";
 import { doctor } from "./commands/doctor.ts";
+import { events } from "./commands/events.ts";
 import { listJobs, listRuns, suspendSchedule, triggerJob } from "./commands/jobs.ts";
 import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
+import { whyThen } from "./commands/past.ts";
 import { history, plan, rollBack, why } from "./commands/planning.ts";
 import { recover } from "./commands/recover.ts";
 import { pauseRollout, resumeRollout } from "./commands/rollout.ts";
@@ -78,6 +80,20 @@ function addSeeing(program: Command): void {
       .option("-f, --follow", "go on as more is printed")
       .option("--tail <N>", "only the last N lines of each task"),
     (session, [service], options) => logs(session, String(service), options),
+  );
+  client(
+    program
+      .command("events")
+      .description("what happened in the cluster, and why")
+      .argument("[OBJECT...]", "a service, a task such as web.2, or node/NAME")
+      .option("-f, --follow", "go on as more happens")
+      .option("--since <DURATION>", "not older than this, such as 2h")
+      .option("--reason <REASON>", "only of this reason; may be given several times", collect)
+      .option("--type <TYPE>", "only Normal or only Warning")
+      .option("--tail <N>", "only the newest N")
+      .option("-A, --all-namespaces", "of all namespaces, whatever SKEIN_NAMESPACE says"),
+    (session, [objects], options) =>
+      events(session, Array.isArray(objects) ? objects : [], options),
   );
 }
 
@@ -198,8 +214,10 @@ function addExplaining(program: Command): void {
     program
       .command("why")
       .description("why tasks are where they are, or wait")
-      .argument("<SERVICE[.SLOT]>"),
-    (session, [name]) => why(session, String(name)),
+      .argument("<SERVICE[.SLOT]>")
+      .option("--at <TIME>", "as it was then: RFC 3339, 14:05, or -10m"),
+    (session, [name], { at }) =>
+      at === undefined ? why(session, String(name)) : whyThen(session, String(name), String(at)),
   );
   client(
     files(

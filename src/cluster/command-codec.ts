@@ -176,12 +176,22 @@ const commandSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
-export function encodeCommand(command: Command): Uint8Array {
-  return packr.pack(command);
+/** `atMs` is the proposer's wall clock: for people to read, nothing is decided by it. */
+export function encodeCommand(command: Command, atMs?: number): Uint8Array {
+  return packr.pack(atMs === undefined ? command : { ...command, atMs });
 }
 
 /** Undefined when the bytes hold no command that this version understands. */
 export function decodeCommand(bytes: Uint8Array): Command | undefined {
+  return decodeEntry(bytes)?.command;
+}
+
+const timeSchema = z.object({ atMs: z.number().nonnegative() });
+
+/** The command, and when it was proposed where that was noted. */
+export function decodeEntry(
+  bytes: Uint8Array,
+): { readonly command: Command; readonly atMs?: number } | undefined {
   let value: unknown;
   try {
     value = packr.unpack(bytes);
@@ -189,7 +199,10 @@ export function decodeCommand(bytes: Uint8Array): Command | undefined {
     return undefined;
   }
   const parsed = commandSchema.safeParse(value);
-  return parsed.success ? (withoutUndefined(parsed.data) as Command) : undefined;
+  if (!parsed.success) return undefined;
+  const command = withoutUndefined(parsed.data) as Command;
+  const time = timeSchema.safeParse(value);
+  return time.success ? { command, atMs: time.data.atMs } : { command };
 }
 
 /** zod keeps optional keys absent or undefined; the model knows only absent. */

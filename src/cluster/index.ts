@@ -20,7 +20,7 @@ export {
   templateOf,
   voterCounts,
 } from "./cluster-state.ts";
-export { ClusterStore } from "./cluster-store.ts";
+export { type AppliedEntry, ClusterStore, type StoreWitness } from "./cluster-store.ts";
 export type { Command, Outcome, RejectionCode, RolloutChange, TrafficMove } from "./command.ts";
 export { encodeCommand } from "./command-codec.ts";
 export type { JobRun, JobRunState, RunChange, TaskResult } from "./job-run.ts";

@@ -29,6 +29,8 @@ export type NodeReport = {
   /** Of the agreed state as this node holds it; absent before the first. */
   readonly digest?: StateDigest;
   readonly tasks: readonly TaskStatus[];
+  /** The number of the last event that this node saw: whoever follows them asks for those since. */
+  readonly eventsHead?: number;
   /** Of the leader: why services are not as they should be, in sentences. The first ones only. */
   readonly pending?: readonly PendingService[];
 };

@@ -29,6 +29,7 @@ const statusSchema = z.object({
   exitCode: z.number().int().optional(),
   message: z.string().max(2_000),
   sinceMs: z.number(),
+  retryAtMs: z.number().optional(),
 });
 
 const amount = z.number().nonnegative();
@@ -61,6 +62,7 @@ const reportSchema = z.object({
   feeder: z.string().max(128).transform(nodeId).optional(),
   digest: z.object({ index: z.int().nonnegative(), value: z.int().nonnegative() }).optional(),
   tasks: z.array(statusSchema).max(maxTasksPerNode),
+  eventsHead: z.int().nonnegative().optional(),
   pending: z
     .array(
       z.object({

@@ -67,6 +67,8 @@ export type TaskStatus = {
   readonly message: string;
   /** When the present phase began, by the node's own wall clock, ms. */
   readonly sinceMs: number;
+  /** While it waits to be started again: when that will be, by the node's own wall clock, ms. */
+  readonly retryAtMs?: number;
 };
 
 /** Phases in the order in which a container passes through them. */

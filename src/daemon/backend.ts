@@ -11,7 +11,9 @@ import {
 import { encodeToken } from "../network/index.ts";
 import type { RaftStatus } from "../raft/index.ts";
 import type { Explanations } from "../scheduler/index.ts";
+import type { ClusterEvents } from "./cluster-events.ts";
 import { onChange } from "./coalesce.ts";
+import { eventsBackend } from "./events-backend.ts";
 import { whatIfView, whyView } from "./planning.ts";
 import type { TaskLogs } from "./task-logs.ts";
 import { hashSecret, newSecret } from "./tokens.ts";
@@ -30,6 +32,7 @@ type BackendOptions = {
   /** What a person has to look at. */
   readonly warnings: () => readonly string[];
   readonly taskLogs: TaskLogs;
+  readonly events: ClusterEvents;
   /** What a token must name so that its holder knows the cluster again. */
   readonly pins: {
     readonly clusterId: string;
@@ -70,6 +73,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     recovery: options.recovery,
     doctor: options.doctor,
     now: () => clock.now(),
+    ...eventsBackend({ events: options.events, facts }),
     why: (service) => whyView(facts(), service, clock.now()),
     whatIf: (supposition) => whatIfView(facts(), supposition, clock.now()),
     logs: (service, wanted) => taskLogs.ofService(service, wanted),

@@ -5,6 +5,7 @@ import { SettingsError } from "./settings.ts";
 export type Paths = {
   readonly data: string;
   readonly log: string;
+  readonly events: string;
   readonly containers: string;
   /** Sockets: under /run where the data directory is the system's, else beside the data. */
   readonly run: string;
@@ -33,6 +34,7 @@ export function pathsOf(dataDirectory: string): Paths {
   return {
     data: dataDirectory,
     log: join(dataDirectory, "raft"),
+    events: join(dataDirectory, "events"),
     containers: join(dataDirectory, "processes"),
     run,
     apiSocket: join(run, "skein.sock"),

@@ -68,7 +68,7 @@ export class Recovery {
       .filter((id) => id !== self && !gone.includes(id));
     const command: Command = { kind: "recover", lost: gone };
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(recoverMs)]);
-    const wanted = { learners, data: encodeCommand(command) };
+    const wanted = { learners, data: encodeCommand(command, this.#options.clock.now()) };
     return { index: await raft.recover(wanted, { signal: inTime }) };
   }
 

@@ -37,6 +37,7 @@ type ReportOptions = {
   readonly usage: ReadableCell<NodeReport["usage"]>;
   readonly isDialOutOnly: ReadableCell<boolean>;
   readonly digest: () => NodeReport["digest"];
+  readonly eventsHead: ReadableCell<number>;
   /** Empty on others than the leader. */
   readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
   readonly publish: (body: Uint8Array) => void;
@@ -60,6 +61,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
     digest,
     pending,
     isDialOutOnly,
+    eventsHead,
     publish,
     clock,
   } = options;
@@ -81,6 +83,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       ...(used === undefined ? {} : { usage: used }),
       ...(digested === undefined ? {} : { digest: digested }),
       tasks: statuses.get(),
+      eventsHead: eventsHead.get(),
       pending: shortened(pending.get()),
     };
   }
@@ -98,6 +101,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       !sameValue(report.pending, last.pending) ||
       !sameValue(report.awaited, last.awaited) ||
       report.isDialOutOnly !== last.isDialOutOnly ||
+      report.eventsHead !== last.eventsHead ||
       isAwaited(state.get(), last) ||
       isAwaitedHere(state.get(), last.routesIndex)
     ) {
@@ -105,7 +109,8 @@ export function startReportLoop(options: ReportOptions): Disposable {
     }
   }
 
-  const stop = onChange([state, statuses, routesIndex, awaited, pending, isDialOutOnly], look, {
+  const changing = [state, statuses, routesIndex, awaited, pending, isDialOutOnly, eventsHead];
+  const stop = onChange(changing, look, {
     delayMs: coalesceMs,
     clock,
   });

@@ -9,8 +9,10 @@ import { type RaftRunner, raftTimings } from "../raft/index.ts";
 import type { ContainerRuntime } from "../runtime/index.ts";
 import { makeBackend } from "./backend.ts";
 import type { Base, Submit } from "./base.ts";
+import { ClusterEvents } from "./cluster-events.ts";
 import { diskWarnings } from "./disk-warning.ts";
 import { Doctor } from "./doctor.ts";
+import type { EventRecorder } from "./event-recorder.ts";
 import { Recovery } from "./recovery.ts";
 import type { Trust } from "./start-trust.ts";
 import { TaskLogs } from "./task-logs.ts";
@@ -28,12 +30,22 @@ export async function startApi(
     readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
     readonly digestWarnings: () => readonly string[];
     readonly submit: Submit;
+    readonly events: EventRecorder;
     readonly starting: AsyncDisposableStack;
   },
 ): Promise<ReturnType<typeof makeBackend>> {
   const { self, store, paths, settings, credentials, version, logger } = base;
   const { network, raft, observations, runtime, trust, pending, digestWarnings, submit, starting } =
     parts;
+  const events = new ClusterEvents({
+    self,
+    network,
+    journal: parts.events.journal,
+    state: store.state,
+    observations,
+    clock,
+    logger: logger.child({ part: "events" }),
+  });
   const doctor = new Doctor({
     self,
     version,
@@ -66,6 +78,7 @@ export async function startApi(
       clock,
       logger,
     }),
+    events,
     pins: {
       clusterId: credentials.clusterId,
       clusterPublicKey: credentials.clusterPublicKey,

@@ -17,6 +17,7 @@ import { startRouteLoop } from "./route-loop.ts";
 import { watchSettled } from "./settled.ts";
 import { startNodeAgent, startRuntime } from "./start-agent.ts";
 import { startApi } from "./start-api.ts";
+import { startEvents } from "./start-events.ts";
 import { followLeader, startLog } from "./start-log.ts";
 import { startNetwork } from "./start-network.ts";
 import { followHead, startObserving } from "./start-observing.ts";
@@ -41,6 +42,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await openFileLogStorage({ directory: base.paths.log, onFatal: options.onFatal }),
   );
   refuseLostLog(base.paths.data, storage);
+  const events = await startEvents(base, starting);
   const network = starting.use(await startNetwork(base));
   const proxy = starting.use(await startProxy(base, network));
   starting.use(
@@ -54,7 +56,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const knownHead = new Cell(0);
   const raft = starting.use(await startLog(base, { storage, network, knownHead, starting }));
   starting.defer(noteLogHeld(base.paths.data, raft.status));
-  const submit: Submit = (command, { signal }) => base.store.submit(raft, command, { signal });
+  const submit: Submit = (command, { signal }) =>
+    base.store.submit(raft, command, { signal, atMs: clock.now() });
   const { observations, gossip } = await startObserving(base, { network, starting });
   starting.defer(followHead(knownHead, observations));
   const digests = starting.use(
@@ -126,6 +129,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   starting.defer(
     scheduler.explanations.subscribe(() => pending.set(sentencesOf(scheduler.explanations.get()))),
   );
+  starting.defer(
+    events.watch({
+      statuses: agent.statuses,
+      members: gossip.members,
+      log: raft.status,
+      explanations: scheduler.explanations,
+    }),
+  );
   await startReporting(base, {
     runtime,
     kind,
@@ -136,6 +147,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     network,
     pending,
     gossip,
+    eventsHead: events.journal.head,
     starting,
   });
   const { createToken } = await startApi(base, {
@@ -147,6 +159,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     pending,
     digestWarnings: digests.warnings,
     submit,
+    events,
     starting,
   });
   announceSelf({

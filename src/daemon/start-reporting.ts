@@ -23,11 +23,23 @@ export async function startReporting(
     readonly network: Libp2pNetwork;
     readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
     readonly gossip: Gossip;
+    readonly eventsHead: ReadableCell<number>;
     readonly starting: AsyncDisposableStack;
   },
 ): Promise<void> {
-  const { runtime, kind, agent, routesIndex, awaited, raft, network, pending, gossip, starting } =
-    parts;
+  const {
+    runtime,
+    kind,
+    agent,
+    routesIndex,
+    awaited,
+    raft,
+    network,
+    pending,
+    gossip,
+    eventsHead,
+    starting,
+  } = parts;
   const info = await runtime.info({ signal });
   const measuring = new AbortController();
   starting.defer(() => measuring.abort());
@@ -44,6 +56,7 @@ export async function startReporting(
       },
       state: store.state,
       statuses: agent.statuses,
+      eventsHead,
       routesIndex,
       awaited,
       log: raft.status,

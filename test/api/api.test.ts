@@ -2,7 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { type ApiBackend, ApiClient, type Facts, makeHandlers } from "../../src/api/index.ts";
+import {
+  type ApiBackend,
+  ApiClient,
+  type EventsView,
+  type Facts,
+  makeHandlers,
+} from "../../src/api/index.ts";
 import { socketTransport } from "../../src/api/io/http-transport.ts";
 import { startApiServer } from "../../src/api/io/server.ts";
 import {
@@ -41,6 +47,28 @@ const report: NodeReport = {
   tasks: [],
 };
 
+const someEvents: EventsView = {
+  events: [
+    {
+      id: "7.0",
+      time: "1970-01-01T00:00:01.000Z",
+      type: "Normal",
+      reason: "Placed",
+      object: "task/shop/web.1",
+      objectId: "k3",
+      namespace: "shop",
+      service: "web",
+      node: "n1",
+      message: "Fills a free place.",
+      revision: 1,
+      index: 7,
+      isAgreed: true,
+    },
+  ],
+  unreachable: [],
+  isCut: false,
+};
+
 /** The real server, handlers and client over a state that applies commands at once. */
 async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "skein-api-"));
@@ -75,6 +103,12 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
     },
     doctor: () => Promise.reject(new Error("unexpected")),
     createToken: () => Promise.reject(new Error("unexpected")),
+    events: async (query) => ({ ...someEvents, unreachable: [JSON.stringify(query)] }),
+    async *followEvents() {
+      yield someEvents;
+      yield { ...someEvents, unreachable: ["n2"] };
+    },
+    whyThen: () => Promise.reject(new Error("unexpected")),
     async *logs() {
       yield {
         time: "1970-01-01T00:00:01.000Z",
@@ -231,6 +265,34 @@ t.test("log lines come one document a line", async (t) => {
   const params = { namespace: "shop", name: "web" };
   for await (const entry of client.stream("logs", { params, signal })) texts.push(entry.text);
   t.strictSame(texts, ["hi"]);
+});
+
+t.test("events are asked for by object, reason, type and time, and followed", async (t) => {
+  const { client } = await startApi(t);
+  const query = {
+    object: "web.1, node/n1",
+    reason: "Unhealthy",
+    type: "Warning",
+    since: "2026-01-31T14:05:00+01:00",
+    limit: 5,
+  } as const;
+  const { events, unreachable } = await client.call("listEvents", { query, signal });
+  t.strictSame(events, someEvents.events);
+  t.strictSame(JSON.parse(unreachable[0] ?? ""), {
+    objects: ["web.1", "node/n1"],
+    reasons: ["Unhealthy"],
+    types: ["Warning"],
+    sinceMs: Date.parse("2026-01-31T13:05:00Z"),
+    limit: 5,
+  });
+  const parcels: EventsView[] = [];
+  const all = { object: "", reason: "", limit: 1_000 };
+  for await (const each of client.stream("watchEvents", { query: all, signal })) parcels.push(each);
+  t.strictSame(parcels, [someEvents, { ...someEvents, unreachable: ["n2"] }]);
+  for (const wrong of [{ since: "yesterday" }, { limit: 20_000 }, { type: "Bad" as "Normal" }]) {
+    const asked = client.call("listEvents", { query: { ...all, ...wrong }, signal });
+    await t.rejects(asked, { code: "invalid" });
+  }
 });
 
 t.test("a node is labelled, drained and given work again, by name or by id", async (t) => {
