@@ -19,6 +19,7 @@ import type { PeerNetwork } from "../../src/network/index.ts";
 import { type RaftRunner, startRaft } from "../../src/raft/index.ts";
 import { type SchedulerLoop, startSchedulerLoop } from "../../src/scheduler/index.ts";
 import type { Machine } from "../gossip/machine.ts";
+import { simSigner } from "../gossip/signer.ts";
 import type { RingContext } from "./context.ts";
 import type { SimDisk } from "./disk.ts";
 import type { SimEngine } from "./engine.ts";
@@ -152,6 +153,8 @@ export async function startDaemon(
     state,
     statuses: agent.statuses,
     routesIndex: routes.routesIndex,
+    awaited: routes.awaited,
+    eventsHead: new Cell(0),
     log: raft.status,
     isDialOutOnly: new Cell(false),
     usage: new Cell(undefined),
@@ -176,7 +179,7 @@ export async function startDaemon(
 
 function startOwnGossip(
   { random, timing }: RingContext,
-  { machine, disk }: Home,
+  { id, machine, disk }: Home,
   parts: {
     readonly network: PeerNetwork;
     readonly admitted: ReadableCell<ReadonlySet<NodeId>>;
@@ -191,6 +194,7 @@ function startOwnGossip(
   };
   return startGossip({
     ...parts,
+    signer: simSigner(id),
     incarnation,
     clock: machine.clock,
     random,

@@ -54,7 +54,7 @@ export interface ApiBackend extends EventsBackend {
     options: { readonly signal: AbortSignal },
   ): Promise<CreatedToken>;
   /** @throws ApiError `not_found` */
-  why(service: ServiceKey): WhyView;
+  why(service: ServiceKey, options: { readonly signal: AbortSignal }): Promise<WhyView>;
   /** Plays through what would happen. @throws ApiError `not_found`, `conflict` */
   whatIf(supposition: {
     readonly commands: readonly Command[];
@@ -132,7 +132,7 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       );
       return { index, changes: [changeOf({ spec }, wanted)] };
     },
-    why: async ({ params }) => backend.why(serviceKey(params.namespace, params.name)),
+    why: ({ params, signal }) => backend.why(serviceKey(params.namespace, params.name), { signal }),
     whatIf: async ({ body }) => {
       const nowMs = backend.now();
       const scaled = body.scale.map(({ namespace, name, replicas }) => {

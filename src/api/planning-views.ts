@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { eventViewSchema } from "./event-views.ts";
 import { changeSchema, taskViewSchema } from "./views.ts";
 
 /** What explains decisions, and what would be decided. */
@@ -25,6 +26,10 @@ export const whyViewSchema = z.object({
   pending: z.array(pendingViewSchema),
   /** What each node would say to one more task. */
   nodes: z.array(nodeVerdictSchema),
+  /** What happened to the service and its tasks lately, the oldest first. */
+  events: z.array(eventViewSchema).default([]),
+  /** Nodes whose own observations are missing among the events. */
+  unreachable: z.array(z.string()).default([]),
 });
 
 export const revisionViewSchema = z.object({

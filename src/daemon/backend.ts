@@ -13,7 +13,7 @@ import type { RaftStatus } from "../raft/index.ts";
 import type { Explanations } from "../scheduler/index.ts";
 import type { ClusterEvents } from "./cluster-events.ts";
 import { onChange } from "./coalesce.ts";
-import { eventsBackend } from "./events-backend.ts";
+import { eventsBackend, lately } from "./events-backend.ts";
 import { whatIfView, whyView } from "./planning.ts";
 import type { TaskLogs } from "./task-logs.ts";
 import { hashSecret, newSecret } from "./tokens.ts";
@@ -74,7 +74,11 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     doctor: options.doctor,
     now: () => clock.now(),
     ...eventsBackend({ events: options.events, facts }),
-    why: (service) => whyView(facts(), service, clock.now()),
+    why: async (service, wanted) => {
+      const now = clock.now();
+      const view = whyView(facts(), service, now);
+      return { ...view, ...(await lately(options.events, service, { ...wanted, now })) };
+    },
     whatIf: (supposition) => whatIfView(facts(), supposition, clock.now()),
     logs: (service, wanted) => taskLogs.ofService(service, wanted),
     createToken: async ({ role, ttlMs, uses }, { signal }) => {

@@ -135,7 +135,9 @@ export class ClusterEvents {
       },
       signal,
     );
-    for await (const event of journal.read(sinceMs, { signal })) {
+    // With what others say already: they may have newer ones, so that less of the own is wanted.
+    const isEnough = () => newest.stopsHere();
+    for await (const event of journal.read(sinceMs, { isEnough, signal })) {
       if (isSelected(event, selection)) newest.add(event);
     }
     const unreachable = await asked;

@@ -135,7 +135,8 @@ export class EventExchange {
     const newest = new NewestEvents(question.limit);
     const { sequence, gaps } = question;
     const atHand = gaps.length === 0 ? journal.seenAfter(sequence) : undefined;
-    for await (const event of atHand ?? journal.read(question.sinceMs, { signal })) {
+    const isEnough = () => newest.stopsHere();
+    for await (const event of atHand ?? journal.read(question.sinceMs, { isEnough, signal })) {
       const isWanted = isExpected(event, self, gaps) && isSelected(event, question);
       if (isWanted && (event.by === "log" || event.sequence > sequence)) newest.add(event);
     }

@@ -5,6 +5,7 @@ import {
   type EventView,
   type Facts,
   timeText,
+  type WhyView,
 } from "../api/index.ts";
 import type { ClusterState } from "../cluster/index.ts";
 import {
@@ -15,6 +16,7 @@ import {
   pastOf,
   placedEvent,
 } from "../events/index.ts";
+import type { ServiceKey } from "../kernel/index.ts";
 import type { ClusterEvents, EventsFound } from "./cluster-events.ts";
 
 /** So many of a task, and of its service, are shown of the past. */
@@ -70,6 +72,26 @@ export function eventsBackend({
       };
     },
   };
+}
+
+const latelyMs = 86_400_000;
+const maxLately = 500;
+
+/** What happened to a service and its tasks, for `skein why`. */
+export async function lately(
+  events: ClusterEvents,
+  service: ServiceKey,
+  { now, signal }: { readonly now: number; readonly signal: AbortSignal },
+): Promise<Pick<WhyView, "events" | "unreachable">> {
+  const selection = {
+    objects: [service],
+    reasons: [],
+    types: [],
+    sinceMs: now - latelyMs,
+    limit: maxLately,
+  };
+  const view = eventsView(await events.list(selection, { signal }));
+  return { events: view.events, unreachable: view.unreachable };
 }
 
 /** Tasks that were placed before the history begins say by themselves why. */

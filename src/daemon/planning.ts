@@ -19,7 +19,11 @@ import {
 
 /** What the planner says when it is only asked: for `skein why` and `skein plan`. */
 
-export function whyView(facts: Facts, key: ServiceKey, now: number): WhyView {
+export function whyView(
+  facts: Facts,
+  key: ServiceKey,
+  now: number,
+): Omit<WhyView, "events" | "unreachable"> {
   const { state, observations, log } = facts;
   const service = state.services.get(key);
   const explained = explainService({ state, observations, now }, key);

@@ -58,6 +58,14 @@ export class NewestEvents {
     if (this.#events.length > 2 * this.#limit + 1_000) this.#compact();
   }
 
+  /** Whether older ones would only be dropped again. What is not added then counts as cut off. */
+  stopsHere(): boolean {
+    this.#compact();
+    if (this.#events.length < this.#limit) return false;
+    this.#isCut = true;
+    return true;
+  }
+
   /** Whether there were more than are kept. */
   get isCut(): boolean {
     this.#compact();

@@ -84,7 +84,7 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
   });
   const backend: ApiBackend = {
     facts,
-    why: (key) => whyView(facts(), key, 1_000),
+    why: async (key) => ({ ...whyView(facts(), key, 1_000), events: [], unreachable: [] }),
     whatIf: (supposition) => whatIfView(facts(), supposition, 1_000),
     subscribe: (listener) => state.subscribe(listener),
     submit: async (command) => {

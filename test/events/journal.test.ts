@@ -1,4 +1,11 @@
-import { appendFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { ClusterEvent } from "../../src/events/index.ts";
@@ -47,8 +54,10 @@ async function open(
   });
 }
 
+/** In the order of time. */
 async function all(journal: EventJournal, sinceMs = 0): Promise<ClusterEvent[]> {
-  return await Array.fromAsync(journal.read(sinceMs, { signal }));
+  const found = await Array.fromAsync(journal.read(sinceMs, { signal }));
+  return found.sort((a, b) => a.timeMs - b.timeMs);
 }
 
 const filesOf = (directory: string) => readdirSync(directory).sort();
@@ -167,6 +176,43 @@ t.test("a stretch of the log that was leapt over is known, also after a restart"
   await using journal = await open(directory);
   t.strictSame(journal.gaps, [{ from: 1, to: 50, atMs: 2_000 }]);
   t.equal(journal.lastIndex, 55);
+});
+
+t.test("only as many files are read as it takes, when it opens and when it is asked", async (t) => {
+  const directory = t.testdir();
+  {
+    await using journal = await open(directory, { limits: { fileBytes: 1_000 } });
+    journal.observe([seen], { index: 1 });
+    for (let index = 1; index <= 30; index += 1) {
+      journal.record([agreed(index)]);
+      await journal.flushed();
+    }
+    let asked = 0;
+    const isEnough = () => {
+      asked += 1;
+      return true;
+    };
+    const found = await Array.fromAsync(journal.read(0, { isEnough, signal }));
+    t.equal(asked, 1);
+    t.equal(found.at(-1)?.index, 30);
+    t.ok(found.length < 10);
+  }
+  const files = filesOf(directory);
+  t.ok(files.length > 4);
+  // Whatever stands in an older file now, opening does not look at it.
+  for (const name of files.slice(0, -1)) {
+    const path = join(directory, name);
+    writeFileSync(path, readFileSync(path, "utf8").replaceAll("web.1", "web.9"));
+  }
+  const warnings: unknown[] = [];
+  const logger = { ...silentLogger, warn: (fields: unknown) => warnings.push(fields) };
+  const options = { directory, self, clock: clockAt(2_000), logger };
+  await using journal = await openEventJournal(options);
+  t.strictSame(warnings, []);
+  t.equal(journal.lastIndex, 30);
+  t.equal(journal.head.get(), 2_000);
+  rmSync(join(directory, files[0] ?? ""));
+  t.ok((await all(journal)).length < 10, "a file that has gone is no failure");
 });
 
 t.test("the last ones are at hand for those who follow; others have to read", async (t) => {

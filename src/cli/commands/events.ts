@@ -4,6 +4,7 @@ import { clockText } from "../clock-text.ts";
 import { parseDurationMs } from "../duration.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
+import { noteMissing } from "./past.ts";
 
 type EventsOptions = {
   readonly follow?: boolean;
@@ -34,7 +35,7 @@ export async function events(
         ? `${JSON.stringify(view.events, undefined, 2)}\n`
         : new EventTable(session.now()).text(view.events),
     );
-    noteMissing(session, view);
+    noteWhatLacks(session, view);
     return;
   }
   const shown = new EventTable(session.now());
@@ -45,7 +46,7 @@ export async function events(
           ? view.events.map((event) => `${JSON.stringify(event)}\n`).join("")
           : shown.text(view.events),
       );
-      noteMissing(session, view);
+      noteWhatLacks(session, view);
     }
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -73,10 +74,9 @@ function queryOf(session: Session, objects: readonly string[], options: EventsOp
   };
 }
 
-function noteMissing(session: Session, { unreachable, isCut }: EventsView): void {
+function noteWhatLacks(session: Session, { unreachable, isCut }: EventsView): void {
   if (isCut) session.note("older ones are left out; see --since, --tail and OBJECT\n");
-  if (unreachable.length === 0) return;
-  session.note(`not answering, so what they saw is missing: ${unreachable.join(", ")}\n`);
+  noteMissing(session, unreachable);
 }
 
 /** Parcels of one table: the columns of a later one are as wide as those before. */

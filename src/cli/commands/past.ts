@@ -15,10 +15,13 @@ export async function whyThen(session: Session, name: string, at: string): Promi
     signal: session.signal,
   });
   show(session, view, (past) => pastText(past, session.now()));
-  if (view.unreachable.length > 0) {
-    const names = view.unreachable.join(", ");
-    session.note(`not answering, so what they saw is missing: ${names}\n`);
-  }
+  noteMissing(session, view.unreachable);
+}
+
+/** Says on stderr whose observations are missing in what is shown. */
+export function noteMissing(session: Session, unreachable: readonly string[]): void {
+  if (unreachable.length === 0) return;
+  session.note(`not answering, so what they saw is missing: ${unreachable.join(", ")}\n`);
 }
 
 function pastText(view: PastView, nowMs: number): string {

@@ -7,6 +7,7 @@ import { type ManifestFlags, readManifest } from "../manifest-files.ts";
 import { findService, type Session, show, warnWithoutQuorum } from "../session.ts";
 import { age, table } from "../table.ts";
 import { parsePair } from "./change.ts";
+import { historyLines, noteMissing } from "./past.ts";
 import { describeChanges } from "./up.ts";
 
 /** `skein why NAME[.SLOT]` */
@@ -19,15 +20,22 @@ export async function why(session: Session, name: string): Promise<void> {
   });
   const isAsked = (each: { readonly slot: number }) =>
     slot === undefined || String(each.slot) === slot;
+  const isOfAsked = (id: string | null) =>
+    view.tasks.some((task) => task.id === id && isAsked(task));
   const asked: WhyView = {
     ...view,
     tasks: view.tasks.filter((task) => isAsked(task) || task.name === name),
     pending: view.pending.filter(isAsked),
+    events: view.events.filter(
+      ({ objectId, object }) =>
+        slot === undefined || object.endsWith(`/${name}`) || isOfAsked(objectId),
+    ),
   };
   if (slot !== undefined && asked.tasks.length + asked.pending.length === 0) {
     throw new CliError("not_found", `There is no task ${name}. See: skein ps ${service}`);
   }
   show(session, asked, (answer) => whyText(answer, session.now()));
+  noteMissing(session, view.unreachable);
   await warnWithoutQuorum(session);
 }
 
@@ -36,14 +44,23 @@ function whyText(view: WhyView, nowMs: number): string {
   const nodes = view.nodes.map((node) => verdictLine(node));
   return [
     `${view.service}  revision ${view.revision}  (${where})\n`,
-    ...view.tasks.map((task) => taskText(task, nowMs)),
+    ...view.tasks.map((task) => taskText(task, view.events, nowMs)),
     ...view.pending.map(pendingText),
     "One more task:\n",
     ...nodes,
   ].join("");
 }
 
-function taskText(task: WhyView["tasks"][number], nowMs: number): string {
+/** What `started`, `there` and the first line do not say yet. */
+const told = new Set(["Placed", "Started", "Healthy"]);
+const maxTold = 8;
+
+function taskText(
+  task: WhyView["tasks"][number],
+  events: WhyView["events"],
+  nowMs: number,
+): string {
+  const own = events.filter(({ objectId, reason }) => objectId === task.id && !told.has(reason));
   const decided = task.createdAtIndex === null ? "" : `, log index ${task.createdAtIndex}`;
   const lines = [
     `${task.name}  ${task.phase} on ${task.node} for ${age(task.createdAt, nowMs)}  (revision ${task.revision}${decided})`,
@@ -52,7 +69,8 @@ function taskText(task: WhyView["tasks"][number], nowMs: number): string {
     ...restartLines(task),
     ...(task.stopReason === "" ? [] : [`  stopped   ${task.stopReason}`]),
   ];
-  return lines.map((line) => `${line}\n`).join("");
+  const history = historyLines(own.slice(-maxTold), nowMs);
+  return [...lines.map((line) => `${line}\n`), ...history].join("");
 }
 
 function restartLines({ restarts, message, exitCode: code }: TaskView): readonly string[] {

@@ -1,18 +1,13 @@
-import { createReadStream } from "node:fs";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import {
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rm,
-  stat,
-  truncate,
-} from "node:fs/promises";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import type { ReadableCell } from "../../kernel/index.ts";
-import { Cell, type Clock, type Logger, messageOf, type NodeId } from "../../kernel/index.ts";
+  Cell,
+  type Clock,
+  codeOf,
+  type Logger,
+  messageOf,
+  type NodeId,
+  type ReadableCell,
+} from "../../kernel/index.ts";
 import { type ClusterEvent, clusterObject, type EventDraft, eventOf } from "../event.ts";
 import {
   defaultJournalLimits,
@@ -21,7 +16,9 @@ import {
   type JournalFile,
   type JournalLimits,
 } from "../journal-limits.ts";
-import { decodeLine, encodeLine, type JournalRecord } from "./journal-line.ts";
+import { filePath, readRecords } from "./journal-files.ts";
+import { encodeLine, type JournalRecord } from "./journal-line.ts";
+import { loadJournal, noteEvent } from "./journal-load.ts";
 
 export type EventJournalOptions = {
   readonly directory: string;
@@ -33,8 +30,6 @@ export type EventJournalOptions = {
 
 /** A line to be written; `atMs` where it is an event. */
 type Waiting = { readonly line: string; readonly atMs?: number };
-
-const namePattern = /^(\d{8})\.events$/;
 
 /** Opens what is kept in a directory; what was torn at the end by a crash is cut off. */
 export async function openEventJournal(options: EventJournalOptions): Promise<EventJournal> {
@@ -89,19 +84,14 @@ export class EventJournal implements AsyncDisposable {
   }
 
   async open(): Promise<void> {
-    const { directory } = this.#options;
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const numbers = (await readdir(directory)).flatMap((name) => {
-      const match = namePattern.exec(name);
-      return match === null ? [] : [Number(match[1])];
-    });
-    numbers.sort((a, b) => a - b);
-    const last = numbers.at(-1);
-    // Before it is read: what was not finished counts as not written.
-    if (last !== undefined) await cutTornTail(this.#pathOf(last));
-    for (const number of numbers) await this.#load(number);
+    const { directory, logger } = this.#options;
+    const { files, head, lastIndex, gaps } = await loadJournal(directory, logger);
+    this.#files = [...files];
+    this.#head.set(head);
+    this.#headAtOpen = head;
+    this.#lastIndex = lastIndex;
+    this.#gaps = gaps.slice(-this.#limits.maxGaps);
     await this.#dropOld();
-    this.#headAtOpen = this.#head.get();
   }
 
   /** Keeps events of the log. Those of one entry come together, in the order of the log. */
@@ -157,17 +147,24 @@ export class EventJournal implements AsyncDisposable {
     return own.filter((event) => event.sequence > sequence);
   }
 
-  /** Everything that is kept and not older than that, file by file. */
+  /**
+   * Everything that is kept and not older than that, the newest file first: `isEnough` is asked
+   * before each older one.
+   */
   async *read(
     sinceMs: number,
-    { signal }: { readonly signal: AbortSignal },
+    options: { readonly isEnough?: () => boolean; readonly signal: AbortSignal },
   ): AsyncIterable<ClusterEvent> {
+    const { isEnough, signal } = options;
     await this.flushed();
-    for (const file of [...this.#files]) {
+    for (const [position, file] of this.#files.toReversed().entries()) {
       if (file.newestMs < sinceMs) continue;
-      for await (const record of this.#records(file.number)) {
+      if (position > 0 && isEnough?.()) return;
+      for await (const records of this.#records(file.number)) {
         signal.throwIfAborted();
-        if (record?.kind === "event" && record.event.timeMs >= sinceMs) yield record.event;
+        for (const record of records) {
+          if (record?.kind === "event" && record.event.timeMs >= sinceMs) yield record.event;
+        }
       }
     }
   }
@@ -255,10 +252,10 @@ export class EventJournal implements AsyncDisposable {
     await this.#handle?.close();
     this.#handle = undefined;
     this.#files.push({ number, bytes: 0, events: 0, newestMs: 0 });
-    // Each file says by itself what the ones before it said, which may go.
-    for (const gap of this.#gaps) this.#write({ kind: "gap", gap });
-    this.#write({ kind: "mark", index: this.#lastIndex });
     await this.#dropOld();
+    const files = this.#files.slice(0, -1);
+    const [head, lastIndex, gaps] = [this.#head.get(), this.#lastIndex, this.#gaps];
+    this.#write({ kind: "summary", summary: { files, head, lastIndex, gaps } });
   }
 
   async #dropOld(): Promise<void> {
@@ -269,70 +266,17 @@ export class EventJournal implements AsyncDisposable {
     for (const { number } of dropped) await rm(this.#pathOf(number), { force: true });
   }
 
-  async #load(number: number): Promise<void> {
-    const { size: bytes } = await stat(this.#pathOf(number));
-    const file: JournalFile = { number, bytes, events: 0, newestMs: 0 };
-    this.#files.push(file);
-    let damaged = 0;
-    for await (const record of this.#records(number)) {
-      if (record === undefined) damaged += 1;
-      if (record?.kind === "event") {
-        noteEvent(file, record.event.timeMs);
-        this.#recall(record.event);
-      }
-      if (record?.kind === "mark") this.#lastIndex = Math.max(this.#lastIndex, record.index);
-      if (record?.kind === "gap") this.#recallGap(record.gap);
-    }
-    if (damaged > 0) {
-      this.#options.logger.warn({ file: this.#pathOf(number), damaged }, "damaged events left out");
-    }
-  }
-
-  #recall(event: ClusterEvent): void {
-    if (event.by === "log") this.#lastIndex = Math.max(this.#lastIndex, event.index);
-    else this.#head.set(Math.max(this.#head.get(), event.sequence));
-  }
-
-  #recallGap(gap: Gap): void {
-    if (this.#gaps.some(({ from, to }) => from === gap.from && to === gap.to)) return;
-    this.#gaps = [...this.#gaps, gap].slice(-this.#limits.maxGaps);
-  }
-
-  /** Of a file: its lines, undefined for a damaged one. None where there is no file any more. */
-  async *#records(number: number): AsyncIterable<JournalRecord | undefined> {
-    const stream = createReadStream(this.#pathOf(number), "utf8");
+  /** The lines of a file; none where it was dropped meanwhile, or cannot be read. */
+  async *#records(number: number): ReturnType<typeof readRecords> {
     try {
-      for await (const line of createInterface({ input: stream, crlfDelay: 0 })) {
-        yield readLine(line);
-      }
+      yield* readRecords(this.#pathOf(number));
     } catch (error) {
+      if (codeOf(error) === "ENOENT") return;
       this.#options.logger.warn({ error: messageOf(error) }, "events could not be read");
-    } finally {
-      stream.destroy();
     }
   }
 
   #pathOf(number: number): string {
-    return join(this.#options.directory, `${String(number).padStart(8, "0")}.events`);
-  }
-}
-
-/** What follows the last whole line was never finished. */
-async function cutTornTail(path: string): Promise<void> {
-  const data = await readFile(path);
-  const wholeBytes = data.lastIndexOf(0x0a) + 1;
-  if (wholeBytes < data.byteLength) await truncate(path, wholeBytes);
-}
-
-function noteEvent(file: JournalFile, atMs: number): void {
-  file.events += 1;
-  file.newestMs = Math.max(file.newestMs, atMs);
-}
-
-function readLine(line: string): JournalRecord | undefined {
-  try {
-    return decodeLine(line);
-  } catch {
-    return undefined;
+    return filePath(this.#options.directory, number);
   }
 }

@@ -1,14 +1,23 @@
 import { crc32 } from "node:zlib";
 import type { ClusterEvent } from "../event.ts";
 import { readEvent } from "../event-codec.ts";
-import type { Gap } from "../journal-limits.ts";
+import type { Gap, JournalFile } from "../journal-limits.ts";
 
 /** One line of a journal's file. */
 export type JournalRecord =
   | { readonly kind: "event"; readonly event: ClusterEvent }
+  /** At the beginning of a file: what those before it hold, so that they need not be read. */
+  | { readonly kind: "summary"; readonly summary: JournalSummary }
   /** All agreed events up to this index of the log are here, as far as they are kept. */
   | { readonly kind: "mark"; readonly index: number }
   | { readonly kind: "gap"; readonly gap: Gap };
+
+export type JournalSummary = {
+  readonly files: readonly JournalFile[];
+  readonly head: number;
+  readonly lastIndex: number;
+  readonly gaps: readonly Gap[];
+};
 
 /** `CHECKSUM JSON`, so that a line that was torn or damaged is known by itself. */
 export function encodeLine(record: JournalRecord): string {
@@ -27,6 +36,6 @@ export function decodeLine(line: string): JournalRecord | undefined {
     return event === undefined ? undefined : { kind: "event", event };
   }
   // The checksum says that this daemon or an earlier one wrote it.
-  if (value.kind === "mark" || value.kind === "gap") return value as JournalRecord;
-  return undefined;
+  const isKnown = value.kind === "mark" || value.kind === "gap" || value.kind === "summary";
+  return isKnown ? (value as JournalRecord) : undefined;
 }
