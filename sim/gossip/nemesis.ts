@@ -232,6 +232,8 @@ export class Nemesis {
       this.#note(() => `${node.id} JOINS again`);
       this.#start(node);
     } else if (kind === "leave" && victim !== undefined) {
+      // Half of the others may not hear the goodbye, and find out by themselves.
+      if (this.#swarm.mood === "stormy" && this.#random.next() < 0.5) this.#partition();
       this.#note(() => `${victim.id} LEAVES`);
       this.#cluster.leave(victim);
       if (this.#random.next() < 0.5) return;

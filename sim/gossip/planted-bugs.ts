@@ -146,7 +146,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "counts a suspicion from when time began",
     section: "Lifeguard §IV-B",
-    seeds: 300,
+    seeds: 100,
     file: members,
     find: "if (nowMs - entry.sinceMs < lastsMs) continue;",
     replace: "if (nowMs < lastsMs) continue;",
@@ -154,7 +154,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "suspects on its own word alone",
     section: "SWIM §4.1",
-    seeds: 300,
+    seeds: 50,
     file: detector,
     find: 'if (answers.includes("answered")) return "answered";',
     replace: "",
@@ -162,7 +162,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "lets others forget a goodbye for a failure",
     section: "SWIM §4.2",
-    seeds: 300,
+    seeds: 150,
     file: members,
     find: "  failed: 2,\n  left: 3,",
     replace: "  failed: 3,\n  left: 2,",
@@ -174,21 +174,5 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
     file: runner,
     find: "if (signer.verify(owner, signedBytes(record), record.signature)) {",
     replace: "if (signer.verify(owner, signedBytes(record), record.signature) || true) {",
-  },
-  {
-    name: "never opens a stream to a watched member again",
-    section: "watch streams",
-    seeds: 50,
-    file: "gossip/watch-streams.ts",
-    find: "        this.#asking.delete(node);\n        if (!wasAsked) onBroken(node);",
-    replace: "        if (!wasAsked) onBroken(node);",
-  },
-  {
-    name: "takes the end of a stream for the end of its member",
-    section: "watch streams",
-    seeds: 100,
-    file: "gossip/watch-streams.ts",
-    find: "if (this.#hasEnded) return false;",
-    replace: 'if (this.#hasEnded) throw new NetworkError("unreachable", "It broke.");',
   },
 ];
