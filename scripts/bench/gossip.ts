@@ -38,7 +38,7 @@ const killBar = 2;
 const freezeBar = 1;
 /** Of a core, for a node in a cluster of ten that does nothing else. */
 const idlePercent = 1;
-const agreeMs = 120_000;
+const agreeMs = 240_000;
 const failMs = 60_000;
 const newsMs = 20_000;
 const eventsInRound = 8;
