@@ -170,6 +170,7 @@ class RunningAgent implements Agent {
       isChecked: (task) => this.#templateOf(task)?.healthCheck !== undefined,
       previous: this.#statuses.get(),
       now: this.#options.clock.now(),
+      monotonicMs: this.#options.clock.monotonic(),
     });
     if (!sameValue(next, this.#statuses.get())) this.#statuses.set(next);
   }

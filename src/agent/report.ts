@@ -26,6 +26,8 @@ export type ReportInput = {
   readonly previous: readonly TaskStatus[];
   /** Wall clock, ms. */
   readonly now: number;
+  /** Of the clock that never goes back, by which pauses are kept. */
+  readonly monotonicMs: number;
 };
 
 const maxMessageLength = 1_000;
@@ -117,18 +119,18 @@ function statusOfEnded(
 }
 
 function statusAtRest(
-  { now }: ReportInput,
+  { now, monotonicMs }: ReportInput,
   task: Task,
   record: TaskRecord | undefined,
   phase: Exclude<TaskPhase, "running">,
 ): TaskStatus {
-  const startAtMs = record?.startAtMs ?? 0;
-  const isWaiting = phase === "preparing" && startAtMs > now;
+  const pauseMs = (record?.startAtMs ?? 0) - monotonicMs;
+  const isWaiting = phase === "preparing" && pauseMs > 0;
   return {
     taskId: task.id,
     phase,
     health: "none",
-    ...(isWaiting ? { retryAtMs: startAtMs } : {}),
+    ...(isWaiting ? { retryAtMs: Math.round(now + pauseMs) } : {}),
     restarts: record?.history.restarts ?? 0,
     endpoints: [],
     hostPorts: [],
@@ -144,7 +146,9 @@ function inOrder(next: TaskStatus, previous: TaskStatus | undefined): TaskStatus
   const { restarts, phase } = previous;
   const isSame = next.restarts === restarts && next.phase === phase;
   if (isSame) {
-    return phase === "running" ? next : { ...next, sinceMs: previous.sinceMs };
+    if (phase === "running") return next;
+    const { sinceMs, retryAtMs } = previous;
+    return { ...next, sinceMs, ...(retryAtMs === undefined ? {} : { retryAtMs }) };
   }
   const isBack =
     isFinal(previous) ||

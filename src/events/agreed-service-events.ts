@@ -1,5 +1,11 @@
-import type { ClusterState, JobRun, RevisionRecord, Service } from "../cluster/index.ts";
-import type { ServiceKey } from "../kernel/index.ts";
+import {
+  type ClusterState,
+  type JobRun,
+  type RevisionRecord,
+  type Service,
+  sameValue,
+} from "../cluster/index.ts";
+import { type ServiceKey, splitServiceKey } from "../kernel/index.ts";
 import { describeDifference } from "../spec/index.ts";
 import type { AgreedStep } from "./agreed-step.ts";
 import { type EventDraft, type EventObject, serviceObject, taskObject } from "./event.ts";
@@ -52,10 +58,7 @@ function changed(state: ClusterState, key: ServiceKey, change: Change): EventDra
     const message = `${old.replicas} -> ${counted(now.replicas, "replica")}.`;
     drafts.push({ reason: "ServiceScaled", object, revision, message });
   }
-  if (service.rollout === "paused" && known.rollout !== "paused") {
-    const message = `Revision ${revision} goes no further: ${failuresOf(state, key, revision)}`;
-    drafts.push({ reason: "RolloutPaused", object, revision, message });
-  }
+  drafts.push(...rolloutEvents(state, key, change));
   const wasSuspended = known.spec.schedule?.isSuspended ?? false;
   const isSuspended = service.spec.schedule?.isSuspended ?? false;
   if (service.spec.schedule !== undefined && wasSuspended !== isSuspended) {
@@ -71,6 +74,49 @@ function changed(state: ClusterState, key: ServiceKey, change: Change): EventDra
     if (message !== "") drafts.push({ reason: "ServiceChanged", object, revision, message });
   }
   return drafts;
+}
+
+function rolloutEvents(
+  state: ClusterState,
+  key: ServiceKey,
+  { object, known, service }: Change,
+): EventDraft[] {
+  const { revision, rollout, pauseCause, promotedRevision, traffic } = service;
+  const about = { object, revision };
+  const drafts: EventDraft[] = [];
+  if (traffic !== undefined && !sameValue(traffic.revisions, known.traffic?.revisions)) {
+    const list = traffic.revisions.map((each) => `revision ${each}`).join(" and ");
+    const message = `All requests go to ${list}.`;
+    if (known.traffic !== undefined) drafts.push({ reason: "TrafficMoved", ...about, message });
+  }
+  if (promotedRevision !== undefined && promotedRevision !== known.promotedRevision) {
+    const message = `The canary of revision ${promotedRevision} is over; the rest follows.`;
+    drafts.push({ reason: "CanaryProven", ...about, message });
+  }
+  if (rollout === known.rollout && pauseCause === known.pauseCause) return drafts;
+  if (rollout === "normal" && known.rollout === "paused" && revision === known.revision) {
+    drafts.push({ reason: "RolloutResumed", ...about, message: `Revision ${revision} goes on.` });
+  }
+  if (rollout === "paused") drafts.push({ ...about, ...pauseOf(state, key, service) });
+  return drafts;
+}
+
+function pauseOf(
+  state: ClusterState,
+  key: ServiceKey,
+  { revision, pauseCause }: Service,
+): Pick<EventDraft, "reason" | "message"> {
+  const goOn = `Let it go on with: skein rollout resume ${splitServiceKey(key).name}`;
+  switch (pauseCause) {
+    case "canary":
+      return { reason: "CanaryWaits", message: `Revision ${revision} waits. ${goOn}` };
+    case "asked":
+      return { reason: "RolloutHalted", message: `Revision ${revision} goes no further. ${goOn}` };
+    default: {
+      const why = failuresOf(state, key, revision);
+      return { reason: "RolloutPaused", message: `Revision ${revision} goes no further: ${why}` };
+    }
+  }
 }
 
 function newRevision(state: ClusterState, key: ServiceKey, change: Change): EventDraft {

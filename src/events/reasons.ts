@@ -16,6 +16,11 @@ export const eventReasons = {
   ServiceRemoved: normal("A service was removed."),
   RolledOut: normal("All tasks that should run are of the newest revision."),
   RolloutPaused: warning("New tasks failed; the roll-out goes no further."),
+  RolloutHalted: normal("Somebody halted a roll-out."),
+  RolloutResumed: normal("A roll-out that was halted or paused goes on."),
+  CanaryProven: normal("The canary is over; the other tasks follow."),
+  CanaryWaits: normal("The canary is over; somebody has to let the roll-out go on."),
+  TrafficMoved: normal("Tasks of other revisions have the traffic from now on."),
   RolledBack: warning("New tasks failed; the revision before was brought back."),
   RollbackRequested: normal("Somebody brought an earlier revision back."),
 

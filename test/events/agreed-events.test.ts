@@ -192,6 +192,49 @@ t.test("[B6] a roll-out that fails says why it was rolled back or paused", async
   );
 });
 
+t.test("a roll-out is halted, goes on, and its canary is judged", async (t) => {
+  const steer = (action: "pause" | "resume"): Command => {
+    return { kind: "steer_rollout", service: web, action, nowMs };
+  };
+  const canary = (promoted?: number): Command =>
+    update({
+      rollouts: [
+        promoted === undefined
+          ? { service: web, state: "paused", cause: "canary" }
+          : { service: web, state: "normal", promoted },
+      ],
+    });
+  const lines = told(
+    [put(one), steer("pause"), steer("resume"), canary(), canary(1)],
+    clusterOf("n1"),
+  );
+  t.strictSame(
+    lines.slice(1).map((line) => line.replace(" service/shop/web", "")),
+    [
+      "RolloutHalted: Revision 1 goes no further. Let it go on with: skein rollout resume web",
+      "RolloutResumed: Revision 1 goes on.",
+      "CanaryWaits: Revision 1 waits. Let it go on with: skein rollout resume web",
+      "CanaryProven: The canary of revision 1 is over; the rest follows.",
+      "RolloutResumed: Revision 1 goes on.",
+    ],
+  );
+});
+
+t.test("blue-green: who has the traffic is told when it moves", async (t) => {
+  const strategy = { kind: "blue-green", keepMs: 1_000 } as const;
+  const blueGreen = { ...one, update: { ...serviceSpec().update, strategy } };
+  const lines = told(
+    [
+      put(blueGreen),
+      put({ ...blueGreen, template: template({ image: "web:2" }) }),
+      update({ traffic: [{ service: web, revision: 2, atMs: nowMs }] }),
+    ],
+    clusterOf("n1"),
+  );
+  t.equal(lines.at(-1), "TrafficMoved service/shop/web: All requests go to revision 2.");
+  t.equal(lines.filter((line) => line.startsWith("TrafficMoved")).length, 1);
+});
+
 t.test("a roll-out is over when the last task of another version is forgotten", async (t) => {
   const lines = told(
     [
