@@ -8,7 +8,7 @@ import {
   routes,
   type StreamRouteName,
 } from "./contract.ts";
-import { ApiError, isProblemCode, problemSchema } from "./problem.ts";
+import { ApiError, isProblemCode, problemSchema, problemStatus } from "./problem.ts";
 
 /** Carries one request to a daemon. Throws a CodedError `unreachable` when none answers. */
 export interface ApiTransport {
@@ -21,7 +21,7 @@ export interface ApiTransport {
   }): Promise<{ readonly status: number; readonly lines: AsyncIterable<string> }>;
 }
 
-type Wanted<Name extends RouteName> = Partial<Omit<RouteRequest<Name>, "signal">> & {
+type Wanted<Name extends RouteName> = Partial<Omit<RouteRequest<Name>, "author" | "signal">> & {
   readonly signal: AbortSignal;
 };
 
@@ -74,7 +74,7 @@ export class ApiClient {
       body: text,
       signal,
     });
-    if (status >= 200 && status < 300) return lines;
+    if (status >= 200 && status < 300 && status !== problemStatus.queued) return lines;
     throw problemFrom(status, await joined(lines));
   }
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { voterCounts } from "../cluster/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
 import { eventRoutes } from "./event-routes.ts";
+import { intentRoutes, queueQuery } from "./intent-routes.ts";
 import { nodeRoutes } from "./node-routes.ts";
 import { revisionViewSchema, whatIfViewSchema, whyViewSchema } from "./planning-views.ts";
 import {
@@ -47,6 +48,7 @@ export const routes = {
   },
   ...nodeRoutes,
   ...eventRoutes,
+  ...intentRoutes,
   listServices: {
     method: "GET",
     path: "/v1/services",
@@ -76,7 +78,7 @@ export const routes = {
     method: "POST",
     path: "/v1/services",
     params: nothing,
-    query: nothing,
+    query: queueQuery,
     body: z.strictObject({
       services: z.array(serviceSpecSchema).min(1).max(1_000),
       /** Only tell what would change. */
@@ -88,7 +90,7 @@ export const routes = {
     method: "POST",
     path: "/v1/services/:namespace/:name/scale",
     params: serviceParams,
-    query: nothing,
+    query: queueQuery,
     body: z.strictObject({ replicas: z.number().int().min(0).max(10_000) }),
     response: appliedSchema,
   },
@@ -145,7 +147,7 @@ export const routes = {
     method: "POST",
     path: "/v1/services/:namespace/:name/rollback",
     params: serviceParams,
-    query: nothing,
+    query: queueQuery,
     body: z.strictObject({ revision: z.number().int().positive().optional() }),
     response: appliedSchema,
   },
@@ -179,7 +181,7 @@ export const routes = {
     method: "DELETE",
     path: "/v1/services/:namespace/:name",
     params: serviceParams,
-    query: nothing,
+    query: queueQuery,
     body: undefined,
     response: z.object({ index: z.number() }),
   },
@@ -187,7 +189,7 @@ export const routes = {
     method: "DELETE",
     path: "/v1/namespaces/:namespace",
     params: z.object({ namespace: z.string() }),
-    query: nothing,
+    query: queueQuery,
     body: undefined,
     response: z.object({ index: z.number(), removed: z.array(z.string()) }),
   },
@@ -299,6 +301,8 @@ export type RouteRequest<Name extends RouteName> = {
   readonly params: Parsed<RouteOf<Name>["params"]>;
   readonly query: Parsed<RouteOf<Name>["query"]>;
   readonly body: Parsed<RouteOf<Name>["body"]>;
+  /** Who asks, as far as the server can tell: a token's id, or that it came over the local socket. */
+  readonly author: string;
   /** Aborted when the client goes away. */
   readonly signal: AbortSignal;
 };

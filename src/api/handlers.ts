@@ -11,6 +11,7 @@ import { describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
 import { type EventsBackend, eventHandlers } from "./event-handlers.ts";
 import { historyView } from "./history-view.ts";
+import type { IntentView } from "./intent-routes.ts";
 import { nodeHandlers } from "./node-handlers.ts";
 import type { DoctorView } from "./node-views.ts";
 import { ownPortConflict } from "./own-ports.ts";
@@ -35,6 +36,24 @@ export interface ApiBackend extends EventsBackend {
   subscribe(listener: () => void): () => void;
   /** @throws CodedError `no_quorum` */
   submit(command: Command, options: { readonly signal: AbortSignal }): Promise<Outcome>;
+  /**
+   * The same for a change that may wait for a quorum.
+   * @throws CodedError `queued` when it does, `no_quorum` when it may not.
+   */
+  change(
+    command: Command,
+    options: { readonly author: string; readonly mayQueue: boolean; readonly signal: AbortSignal },
+  ): Promise<Outcome>;
+  /** The changes that wait on this node. */
+  readonly intents: {
+    /** Whether one of them is about a service of this namespace. */
+    concerns(namespace: string): boolean;
+    views(): readonly IntentView[];
+    /** @throws CodedError `not_found`, `conflict` */
+    cancel(number: number): Promise<IntentView>;
+    /** Resolves with what is left of it. @throws CodedError `not_found`, `conflict` */
+    apply(number: number): Promise<IntentView | undefined>;
+  };
   /** Resolves once this node knows everything agreed so far. @throws CodedError `no_quorum` */
   catchUp(options: { readonly signal: AbortSignal }): Promise<void>;
   readonly recovery: {
@@ -78,6 +97,11 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     return indexOf(await backend.submit(command, { signal }));
   }
 
+  async function change(command: Command, { author, query, signal }: Asked): Promise<number> {
+    const mayQueue = query.queue === "true";
+    return indexOf(await backend.change(command, { author, mayQueue, signal }));
+  }
+
   function find(key: ServiceKey): Service {
     const service = backend.facts().state.services.get(key);
     if (service === undefined) {
@@ -107,18 +131,24 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     },
     watchServices: ({ query, signal }) =>
       watch(backend, () => serviceViews(backend.facts(), query.namespace), signal),
-    applyServices: async ({ body, signal }) => {
+    applyServices: async (request) => {
+      const { body } = request;
       const before = backend.facts().state.services;
       const changes = body.services.map((spec) => changeOf(before.get(keyOf(spec)), spec));
       const conflict = ownPortConflict(backend.facts(), body.services);
       if (conflict !== undefined) throw new ApiError("port_taken", conflict);
-      if (body.dryRun || changes.every((change) => change.action === "none")) {
+      const isDone =
+        changes.every(({ action }) => action === "none") &&
+        // What is so now may be about to change by what was asked for before.
+        !body.services.some(({ namespace }) => backend.intents.concerns(namespace));
+      if (body.dryRun || isDone) {
         return { index: backend.facts().state.index, changes };
       }
       const command: Command = { kind: "put_services", specs: body.services, nowMs: backend.now() };
-      return { index: await submit(command, signal), changes };
+      return { index: await change(command, request), changes };
     },
-    scaleService: async ({ params, body, signal }) => {
+    scaleService: async (request) => {
+      const { params, body } = request;
       const service = serviceKey(params.namespace, params.name);
       const { spec } = find(service);
       const wanted: ServiceSpec = {
@@ -126,9 +156,9 @@ export function makeHandlers(backend: ApiBackend): Handlers {
         mode: { kind: "replicated", replicas: body.replicas },
       };
       const { replicas } = body;
-      const index = await submit(
+      const index = await change(
         { kind: "scale_service", service, replicas, nowMs: backend.now() },
-        signal,
+        request,
       );
       return { index, changes: [changeOf({ spec }, wanted)] };
     },
@@ -160,13 +190,14 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     },
     serviceHistory: async ({ params }) =>
       historyView(find(serviceKey(params.namespace, params.name))),
-    rollBackService: async ({ params, body, signal }) => {
+    rollBackService: async (request) => {
+      const { params, body } = request;
       const service = serviceKey(params.namespace, params.name);
       const before = find(service);
       const { revision } = body;
       const chosen = revision === undefined ? {} : { revision };
       const nowMs = backend.now();
-      const index = await submit({ kind: "roll_back_service", service, ...chosen, nowMs }, signal);
+      const index = await change({ kind: "roll_back_service", service, ...chosen, nowMs }, request);
       return { index, changes: [changeOf(before, find(service).spec)] };
     },
     steerRollout: async ({ params, body, signal }) => {
@@ -190,12 +221,13 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       const command: Command = { kind: "suspend_schedule", service, isSuspended, nowMs };
       return { index: await submit(command, signal) };
     },
-    removeService: async ({ params, signal }) => {
-      const key = serviceKey(params.namespace, params.name);
+    removeService: async (request) => {
+      const key = serviceKey(request.params.namespace, request.params.name);
       find(key);
-      return { index: await submit({ kind: "remove_services", services: [key] }, signal) };
+      return { index: await change({ kind: "remove_services", services: [key] }, request) };
     },
-    removeNamespace: async ({ params, signal }) => {
+    removeNamespace: async (request) => {
+      const { params } = request;
       const { state } = backend.facts();
       const services = [...state.services.keys()].filter((key) =>
         key.startsWith(`${params.namespace}/`),
@@ -203,9 +235,14 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       if (services.length === 0) {
         throw new ApiError("not_found", `There is no service in namespace "${params.namespace}".`);
       }
-      const index = await submit({ kind: "remove_services", services }, signal);
+      const index = await change({ kind: "remove_services", services }, request);
       return { index, removed: services };
     },
+    listIntents: async () => [...backend.intents.views()],
+    cancelIntent: ({ params }) => backend.intents.cancel(params.number),
+    applyIntent: async ({ params }) => ({
+      left: (await backend.intents.apply(params.number)) ?? null,
+    }),
     listTasks: async ({ query }) => taskViews(backend.facts(), query),
     logs: ({ params, query, signal }) => {
       const key = serviceKey(params.namespace, params.name);
@@ -246,6 +283,13 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     }),
   };
 }
+
+/** What a change needs to know of its request. */
+type Asked = {
+  readonly author: string;
+  readonly query: { readonly queue: "true" | "false" };
+  readonly signal: AbortSignal;
+};
 
 function indexOf(outcome: Outcome): number {
   if (outcome.kind === "accepted") return outcome.index;

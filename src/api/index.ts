@@ -7,6 +7,7 @@ export type { Handlers, RouteName } from "./contract.ts";
 export type { EventQuery, EventsBackend } from "./event-handlers.ts";
 export type { EventsView, EventView, PastTaskView, PastView } from "./event-views.ts";
 export { type ApiBackend, makeHandlers } from "./handlers.ts";
+export type { IntentView } from "./intent-routes.ts";
 export type {
   DoctorLink,
   DoctorNode,

@@ -3,6 +3,8 @@ import { CodedError } from "../kernel/index.ts";
 
 /** Every failure that the API can answer with, its HTTP status, and what `type` points to. */
 export const problemStatus = {
+  /** No failure: taken, and not agreed yet. */
+  queued: 202,
   invalid: 400,
   unauthorized: 401,
   forbidden: 403,
@@ -32,6 +34,7 @@ export const problemSchema = z.object({
 export type Problem = z.infer<typeof problemSchema>;
 
 const titles: Readonly<Record<ProblemCode, string>> = {
+  queued: "Kept until there is a quorum",
   invalid: "The request is not valid",
   unauthorized: "No valid token was given",
   forbidden: "The token does not allow this",

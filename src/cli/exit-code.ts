@@ -24,6 +24,7 @@ const byCode: Readonly<Record<string, number>> = {
   not_placeable: exitCode.notPlaceable,
   timed_out: exitCode.timedOut,
   no_quorum: exitCode.noQuorum,
+  queued: exitCode.noQuorum,
   not_found: exitCode.notFound,
   conflict: exitCode.conflict,
   port_taken: exitCode.conflict,

@@ -11,6 +11,7 @@ import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
 import { whyThen } from "./commands/past.ts";
 import { history, plan, rollBack, why } from "./commands/planning.ts";
+import { applyQueued, cancelQueued, listQueue } from "./commands/queue.ts";
 import { recover } from "./commands/recover.ts";
 import { pauseRollout, resumeRollout } from "./commands/rollout.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
@@ -130,11 +131,14 @@ function addChanging(program: Command): void {
   client(
     files(program.command("up").description("run what a Compose file describes"))
       .option("-d, --detach", "return when it is accepted")
-      .option("--dry-run", "only show what would change"),
+      .option("--dry-run", "only show what would change")
+      .option(...noQueue),
     (session, _, options) => up(session, options),
   );
   client(
-    files(program.command("down").description("remove everything that the Compose file described")),
+    files(
+      program.command("down").description("remove everything that the Compose file described"),
+    ).option(...noQueue),
     (session, _, options) => down(session, options),
   );
   client(
@@ -142,13 +146,19 @@ function addChanging(program: Command): void {
       .command("scale")
       .description("change the number of replicas")
       .argument("<SERVICE=N...>")
-      .option("-d, --detach", "return when it is accepted"),
+      .option("-d, --detach", "return when it is accepted")
+      .option(...noQueue),
     (session, [pairs], options) => scale(session, Array.isArray(pairs) ? pairs : [], options),
   );
   client(
-    program.command("rm").description("remove services").argument("<SERVICE...>"),
-    (session, [names]) => remove(session, Array.isArray(names) ? names : []),
+    program
+      .command("rm")
+      .description("remove services")
+      .argument("<SERVICE...>")
+      .option(...noQueue),
+    (session, [names], options) => remove(session, Array.isArray(names) ? names : [], options),
   );
+  addQueue(program);
   const token = program.command("token").description("who may join or use the API").exitOverride();
   client(
     token
@@ -168,6 +178,31 @@ function addChanging(program: Command): void {
       .description("make tokens worthless at once; who has joined with them stays")
       .argument("<ID...>"),
     (session, [ids]) => revokeTokens(session, Array.isArray(ids) ? ids : []),
+  );
+}
+
+const noQueue = [
+  "--no-queue",
+  "fail where there is no quorum, instead of waiting for one",
+] as const;
+
+/** Changes that wait for a quorum. */
+function addQueue(program: Command): void {
+  const queue = program
+    .command("queue")
+    .description("changes that wait on a node for a quorum")
+    .exitOverride();
+  client(queue.command("ls").description("list them"), (session) => listQueue(session));
+  client(
+    queue.command("cancel").description("take changes back").argument("<NUMBER...>"),
+    (session, [numbers]) => cancelQueued(session, Array.isArray(numbers) ? numbers : []),
+  );
+  client(
+    queue
+      .command("apply")
+      .description("make a refused change, also over what others have changed since")
+      .argument("<NUMBER>"),
+    (session, [number]) => applyQueued(session, String(number)),
   );
 }
 
@@ -241,7 +276,8 @@ function addExplaining(program: Command): void {
       .description("bring an earlier revision back")
       .argument("<SERVICE>")
       .option("--to <REV>", "the revision; default: the one before")
-      .option("-d, --detach", "return when it is accepted"),
+      .option("-d, --detach", "return when it is accepted")
+      .option(...noQueue),
     (session, [name], options) => rollBack(session, String(name), options),
   );
 }

@@ -1,5 +1,6 @@
 import { type Applied, accepted, type CommandOf, rejected, withEntry } from "./applied.ts";
 import type { ClusterState, RevisionRecord, Service } from "./cluster-state.ts";
+import { unexpectedChange } from "./expected-versions.ts";
 import { sameValue } from "./same-value.ts";
 import { withTrafficHeld } from "./traffic.ts";
 
@@ -11,10 +12,12 @@ const maxRevisionRecords = 20;
 /** Brings an older revision back as a new one: history only goes forward. */
 export function rollBackService(
   state: ClusterState,
-  { service: key, revision, nowMs }: CommandOf<"roll_back_service">,
+  { service: key, revision, nowMs, expected }: CommandOf<"roll_back_service">,
 ): Applied {
   const service = state.services.get(key);
   if (service === undefined) return rejected(state, "not_found", `No service ${key}.`);
+  const changed = unexpectedChange(state, key, expected);
+  if (changed !== undefined) return rejected(state, "conflict", changed);
   const wanted = revision ?? previousRevision(service);
   const template = wanted === undefined ? undefined : service.templates.get(wanted);
   if (wanted === undefined || template === undefined) {

@@ -4,6 +4,7 @@ import { type Applied, accepted, type CommandOf, rejected, stopped, withEntry } 
 import { dueAfterChange } from "./apply-jobs.ts";
 import { withRevision } from "./apply-rollback.ts";
 import { type ClusterState, keyOf, type Service } from "./cluster-state.ts";
+import { unexpectedChange } from "./expected-versions.ts";
 import { findRouteConflict } from "./route-conflict.ts";
 import { sameValue } from "./same-value.ts";
 import type { Task } from "./task.ts";
@@ -11,12 +12,16 @@ import { withTrafficHeld } from "./traffic.ts";
 
 export function putServices(
   state: ClusterState,
-  { specs, nowMs }: CommandOf<"put_services">,
+  { specs, nowMs, expected }: CommandOf<"put_services">,
 ): Applied {
   const services = new Map<ServiceKey, Service>(state.services);
   for (const spec of specs) {
     const key = keyOf(spec);
-    services.set(key, nextService(services.get(key), spec, { index: state.index, nowMs }));
+    const before = services.get(key);
+    const next = nextService(before, spec, { index: state.index, nowMs });
+    const changed = next === before ? undefined : unexpectedChange(state, key, expected);
+    if (changed !== undefined) return rejected(state, "conflict", changed);
+    services.set(key, next);
   }
   const conflict = findRouteConflict(services);
   if (conflict !== undefined) return rejected(state, "port_taken", conflict);
@@ -66,6 +71,9 @@ export function scaleService(state: ClusterState, command: CommandOf<"scale_serv
     mode: { kind: "replicated", replicas: command.replicas },
   };
   const next = nextService(service, spec, { index: state.index, nowMs: command.nowMs });
+  const changed =
+    next === service ? undefined : unexpectedChange(state, command.service, command.expected);
+  if (changed !== undefined) return rejected(state, "conflict", changed);
   return accepted({ ...state, services: withEntry(state.services, command.service, next) });
 }
 
@@ -80,7 +88,16 @@ export function removeServices(
   command: CommandOf<"remove_services">,
 ): Applied {
   const missing = command.services.find((key) => !state.services.has(key));
-  if (missing !== undefined) return rejected(state, "not_found", `No service ${missing}.`);
+  // Whoever said what was expected may come late: what is gone is as it was asked for.
+  if (missing !== undefined && command.expected === undefined) {
+    return rejected(state, "not_found", `No service ${missing}.`);
+  }
+  for (const key of command.services) {
+    const changed = state.services.has(key)
+      ? unexpectedChange(state, key, command.expected)
+      : undefined;
+    if (changed !== undefined) return rejected(state, "conflict", changed);
+  }
   const services = new Map<ServiceKey, Service>(state.services);
   for (const key of command.services) services.delete(key);
   const tasks = new Map<TaskId, Task>(state.tasks);

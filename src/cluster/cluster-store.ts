@@ -3,7 +3,7 @@ import { apply, applyUnreadable } from "./apply.ts";
 import { type ClusterState, emptyClusterState } from "./cluster-state.ts";
 import type { Command, Outcome } from "./command.ts";
 import { decodeEntry, encodeCommand } from "./command-codec.ts";
-import type { CommandLog, StateMachine } from "./ports.ts";
+import type { CommandLog, StateMachine, SubmitOptions } from "./ports.ts";
 import { decodeState, encodeState } from "./snapshot.ts";
 import { DigestTrail, type StateDigest } from "./state-digest.ts";
 
@@ -97,9 +97,9 @@ export class ClusterStore implements StateMachine {
   async submit(
     log: CommandLog,
     command: Command,
-    { signal, atMs }: { readonly signal: AbortSignal; readonly atMs?: number },
+    { atMs, ...options }: SubmitOptions & { readonly atMs?: number },
   ): Promise<Outcome> {
-    const index = await log.propose(encodeCommand(command, atMs), { signal });
+    const index = await log.propose(encodeCommand(command, atMs), options);
     const outcome = this.#outcomes.get(index);
     // A snapshot can overtake the entry: it was agreed, but its outcome was never computed here.
     return (

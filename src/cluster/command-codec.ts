@@ -84,6 +84,8 @@ const runChangeSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+const expectedSchema = z.record(z.string().max(256), z.array(z.number()).max(1_000)).optional();
+
 /** Unknown fields of a newer version are dropped, not refused: nodes are upgraded one by one. */
 const commandSchema = z.discriminatedUnion("kind", [
   z.object({
@@ -121,14 +123,20 @@ const commandSchema = z.discriminatedUnion("kind", [
     kind: z.literal("put_services"),
     specs: z.array(serviceSpecSchema),
     nowMs: z.number(),
+    expected: expectedSchema,
   }),
   z.object({
     kind: z.literal("scale_service"),
     service: serviceKeySchema,
     replicas: z.number().int().min(0).max(10_000),
     nowMs: z.number(),
+    expected: expectedSchema,
   }),
-  z.object({ kind: z.literal("remove_services"), services: z.array(serviceKeySchema) }),
+  z.object({
+    kind: z.literal("remove_services"),
+    services: z.array(serviceKeySchema),
+    expected: expectedSchema,
+  }),
   z.object({
     kind: z.literal("update_tasks"),
     basedOn: z.record(z.string(), z.number()),
@@ -160,6 +168,7 @@ const commandSchema = z.discriminatedUnion("kind", [
     service: serviceKeySchema,
     revision: z.number().int().positive().optional(),
     nowMs: z.number(),
+    expected: expectedSchema,
   }),
   z.object({
     kind: z.literal("steer_rollout"),

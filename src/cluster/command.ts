@@ -50,14 +50,20 @@ export type Command =
       readonly kind: "put_services";
       readonly specs: readonly ServiceSpec[];
       readonly nowMs: number;
+      readonly expected?: ExpectedVersions;
     }
   | {
       readonly kind: "scale_service";
       readonly service: ServiceKey;
       readonly replicas: number;
       readonly nowMs: number;
+      readonly expected?: ExpectedVersions;
     }
-  | { readonly kind: "remove_services"; readonly services: readonly ServiceKey[] }
+  | {
+      readonly kind: "remove_services";
+      readonly services: readonly ServiceKey[];
+      readonly expected?: ExpectedVersions;
+    }
   /** The scheduler's decisions. Rejected as stale when a named service has changed since. */
   | {
       readonly kind: "update_tasks";
@@ -81,6 +87,7 @@ export type Command =
       readonly service: ServiceKey;
       readonly revision?: number;
       readonly nowMs: number;
+      readonly expected?: ExpectedVersions;
     }
   /** A person halts a roll-out, or lets one that was halted go on. */
   | {
@@ -113,6 +120,12 @@ export type RolloutChange = {
   /** Of a pause; absent: failures. */
   readonly cause?: PauseCause;
 };
+/**
+ * The `version` that each service was seen in by whoever decided, 0 where there was none; any
+ * one of several is right. Where the cluster has come to another by now, and not to what is
+ * asked for, the command is rejected as a conflict. Absent: whatever is there is changed.
+ */
+export type ExpectedVersions = Readonly<Record<string, readonly number[]>>;
 
 /** What came of a command. A rejection changed nothing. */
 export type Outcome =

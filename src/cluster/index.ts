@@ -21,8 +21,15 @@ export {
   voterCounts,
 } from "./cluster-state.ts";
 export { type AppliedEntry, ClusterStore, type StoreWitness } from "./cluster-store.ts";
-export type { Command, Outcome, RejectionCode, RolloutChange, TrafficMove } from "./command.ts";
-export { encodeCommand } from "./command-codec.ts";
+export type {
+  Command,
+  ExpectedVersions,
+  Outcome,
+  RejectionCode,
+  RolloutChange,
+  TrafficMove,
+} from "./command.ts";
+export { decodeCommand, encodeCommand } from "./command-codec.ts";
 export type { JobRun, JobRunState, RunChange, TaskResult } from "./job-run.ts";
 export {
   type MachineUsage,
@@ -39,7 +46,7 @@ export {
   type PendingService,
   statusOf,
 } from "./observations.ts";
-export type { CommandLog, LogStatus, LogStatusCell, StateMachine } from "./ports.ts";
+export type { CommandLog, LogStatus, LogStatusCell, StateMachine, SubmitOptions } from "./ports.ts";
 export { decodeReport, encodeReport } from "./report-codec.ts";
 export { sameValue } from "./same-value.ts";
 export type { StateDigest } from "./state-digest.ts";

@@ -1,13 +1,16 @@
 import type { NodeId, ReadableCell } from "../kernel/index.ts";
 
+export type SubmitOptions = { readonly signal: AbortSignal; readonly id?: string };
+
 /** What the cluster needs of a replicated log. The Raft runner fits. */
 export interface CommandLog {
   /**
    * Replicates `data` and resolves with its index once this node has applied it.
    * Works on every node: followers forward to the leader. Applied at most once.
+   * One with an `id` is applied once, however often it is proposed under that name.
    * @throws CodedError `no_quorum` when no leader can be found or it cannot commit in time.
    */
-  propose(data: Uint8Array, options: { readonly signal: AbortSignal }): Promise<number>;
+  propose(data: Uint8Array, options: SubmitOptions): Promise<number>;
 }
 
 /** What the log needs of whoever applies its entries. All synchronous: state lives in memory. */

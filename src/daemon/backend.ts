@@ -43,6 +43,8 @@ type BackendOptions = {
     command: Command,
     options: { readonly signal: AbortSignal },
   ) => Promise<Outcome>;
+  readonly change: ApiBackend["change"];
+  readonly intents: ApiBackend["intents"];
   readonly catchUp: ApiBackend["catchUp"];
   readonly recovery: ApiBackend["recovery"];
   readonly doctor: ApiBackend["doctor"];
@@ -69,6 +71,8 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     subscribe: (listener) =>
       onChange([state, observations, pending], listener, { delayMs: coalesceMs, clock }),
     submit,
+    change: options.change,
+    intents: options.intents,
     catchUp: options.catchUp,
     recovery: options.recovery,
     doctor: options.doctor,

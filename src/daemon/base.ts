@@ -1,5 +1,5 @@
 import { mkdirSync } from "node:fs";
-import { ClusterStore, type Command, type Outcome } from "../cluster/index.ts";
+import { ClusterStore, type Command, type Outcome, type SubmitOptions } from "../cluster/index.ts";
 import { Cell, type Logger, type NodeId } from "../kernel/index.ts";
 import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
 import type { Credentials } from "../network/io/credentials.ts";
@@ -37,10 +37,7 @@ export type Base = DaemonOptions & {
 };
 
 /** Proposes a command and gives what `apply` made of it. */
-export type Submit = (
-  command: Command,
-  options: { readonly signal: AbortSignal },
-) => Promise<Outcome>;
+export type Submit = (command: Command, options: SubmitOptions) => Promise<Outcome>;
 
 /** Reads what the disk holds about this node, and enters the cluster if it is in none. */
 export async function enter(options: DaemonOptions): Promise<Base> {

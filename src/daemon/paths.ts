@@ -15,6 +15,8 @@ export type Paths = {
   readonly remoteApiSocket: string;
   /** Where the proxy asks for the way to nodes that nobody can connect to. */
   readonly detourSocket: string;
+  /** Changes that wait for a quorum. */
+  readonly intents: string;
   readonly proxySocket: string;
   readonly proxyLog: string;
 };
@@ -36,6 +38,7 @@ export function pathsOf(dataDirectory: string): Paths {
     log: join(dataDirectory, "raft"),
     events: join(dataDirectory, "events"),
     containers: join(dataDirectory, "processes"),
+    intents: join(dataDirectory, "intents"),
     run,
     apiSocket: join(run, "skein.sock"),
     remoteApiSocket,

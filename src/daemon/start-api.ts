@@ -14,6 +14,7 @@ import { diskWarnings } from "./disk-warning.ts";
 import { Doctor } from "./doctor.ts";
 import type { EventRecorder } from "./event-recorder.ts";
 import { Recovery } from "./recovery.ts";
+import { startIntents } from "./start-intents.ts";
 import type { Trust } from "./start-trust.ts";
 import { TaskLogs } from "./task-logs.ts";
 import { isAdminBearer } from "./tokens.ts";
@@ -55,6 +56,7 @@ export async function startApi(
     dataDirectory: paths.data,
     clock,
   });
+  const changes = startIntents(base, { raft, submit, starting });
   const backend = makeBackend({
     self,
     version,
@@ -65,6 +67,7 @@ export async function startApi(
     warnings: () => [
       ...digestWarnings(),
       ...trust.warnings(),
+      ...changes.warnings(),
       ...diskWarnings(raft.status.get(), {
         timing: raftTimings[settings.timing],
         directory: paths.log,
@@ -85,6 +88,8 @@ export async function startApi(
       caFingerprint: caFingerprint(credentials.caPem),
     },
     submit,
+    change: changes.change,
+    intents: changes.intents,
     catchUp: async (wanted) => {
       await raft.barrier(wanted);
     },

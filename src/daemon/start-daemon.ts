@@ -56,8 +56,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const knownHead = new Cell(0);
   const raft = starting.use(await startLog(base, { storage, network, knownHead, starting }));
   starting.defer(noteLogHeld(base.paths.data, raft.status));
-  const submit: Submit = (command, { signal }) =>
-    base.store.submit(raft, command, { signal, atMs: clock.now() });
+  const submit: Submit = (command, wanted) =>
+    base.store.submit(raft, command, { ...wanted, atMs: clock.now() });
   const { observations, gossip } = await startObserving(base, { network, starting });
   starting.defer(followHead(knownHead, observations));
   const digests = starting.use(

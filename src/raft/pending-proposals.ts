@@ -8,6 +8,7 @@ import {
 } from "./proposal.ts";
 import type { ProposeResult } from "./raft.ts";
 import { RaftError } from "./raft-error.ts";
+import type { ProposeOptions } from "./runner-contract.ts";
 
 /** More proposals of this node than this may not wait at once. */
 export const maxPendingProposals = 4_096;
@@ -66,7 +67,7 @@ export class PendingProposals {
   }
 
   /** Resolves with the index at which this node applied it. */
-  propose(data: Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<number> {
+  propose(data: Uint8Array, { signal, id: named }: ProposeOptions): Promise<number> {
     const { clock, session, timeoutMs } = this.#options;
     if (signal.aborted) return Promise.reject(signal.reason);
     if (data.byteLength > maxProposalBytes) {
@@ -77,8 +78,11 @@ export class PendingProposals {
       const text = `${maxPendingProposals} proposals of this node wait already. Try again later.`;
       return Promise.reject(new RaftError("overloaded", text));
     }
+    if (named !== undefined && this.#pending.has(named)) {
+      return Promise.reject(new RaftError("overloaded", `Proposal ${named} waits already.`));
+    }
     this.#count += 1;
-    const id = `${session}:${this.#count.toString(36)}`;
+    const id = named ?? `${session}:${this.#count.toString(36)}`;
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#pending.set(id, {
       id,

@@ -32,6 +32,7 @@ import { ReadRounds } from "./read-rounds.ts";
 import type { Ready } from "./ready.ts";
 import {
   isSameStatus,
+  type ProposeOptions,
   type RaftRunner,
   type RaftRunnerOptions,
   type RaftStatus,
@@ -178,10 +179,12 @@ class Runner implements RaftRunner {
     return this.#status;
   }
 
-  propose(data: Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<number> {
+  propose(data: Uint8Array, options: ProposeOptions): Promise<number> {
     if (this.#stop.signal.aborted) return Promise.reject(stopped());
+    const index = options.id === undefined ? undefined : this.#applied.indexOf(options.id);
+    if (index !== undefined) return Promise.resolve(index);
     if (this.#isLeaderless) return Promise.reject(noQuorum("no leader can be found"));
-    return this.#proposals.propose(data, { signal });
+    return this.#proposals.propose(data, options);
   }
 
   async barrier({ signal }: { readonly signal: AbortSignal }): Promise<number> {

@@ -93,6 +93,13 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
       state.set(next);
       return outcome;
     },
+    change: (command, wanted) => backend.submit(command, wanted),
+    intents: {
+      concerns: () => false,
+      views: () => [],
+      cancel: () => Promise.reject(new Error("unexpected")),
+      apply: () => Promise.reject(new Error("unexpected")),
+    },
     now: () => 1_000,
     catchUp: async () => {
       if (options.hasQuorum === false) throw new CodedError("no_quorum", "No leader was found.");

@@ -72,6 +72,13 @@ const commands: readonly Command[] = [
   },
   { kind: "trigger_job", service: serviceKey("shop", "web"), nowMs: 80_000 },
   {
+    kind: "scale_service",
+    service: serviceKey("shop", "web"),
+    replicas: 3,
+    nowMs: 85_000,
+    expected: { "shop/web": [0, 4] },
+  },
+  {
     kind: "suspend_schedule",
     service: serviceKey("shop", "web"),
     isSuspended: true,

@@ -64,6 +64,21 @@ t.test("a forwarded proposal whose answer is lost is sent again and applied once
   await dispose(nodes);
 });
 
+t.test(
+  "a named proposal is applied once, also when it is made again after a restart",
+  async (t) => {
+    const nodes = await startCluster(new MemoryNetwork(), ["a", "b", "c"]);
+    const [follower, other] = others(nodes, leaderAmong(nodes));
+    const named = { ...soon(), id: "the-one" };
+    const index = await follower?.runner.propose(bytesOf("once"), named);
+    t.equal(await follower?.runner.propose(bytesOf("once"), named), index, "where it was applied");
+    t.equal(await other?.runner.propose(bytesOf("once"), named), index, "whoever makes it");
+    await follower?.runner.barrier(soon());
+    t.strictSame(follower?.machine.texts, ["once"]);
+    await dispose(nodes);
+  },
+);
+
 t.test("proposals go on after the leader is lost, and it catches up when it is back", async (t) => {
   const network = new MemoryNetwork();
   const nodes = await startCluster(network, ["a", "b", "c"]);

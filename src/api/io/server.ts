@@ -75,6 +75,7 @@ function addRoute(
         params: route.params.parse(request.params),
         query: route.query.parse(request.query),
         body: bodyOf(route.body, request),
+        author: authorOf(request),
         signal: AbortSignal.any([gone.signal, closing]),
       };
       // The table ties each name to its own request type, which a loop over names cannot see.
@@ -85,6 +86,12 @@ function addRoute(
       return Readable.from(linesOf(documents), { objectMode: false, highWaterMark: 64 * 1024 });
     },
   });
+}
+
+/** A token's id is public, its secret is not. The local socket's file permissions know no names. */
+function authorOf({ headers }: FastifyRequest): string {
+  const tokenId = /^Bearer ([^.\s]{1,64})\./.exec(headers.authorization ?? "")?.[1];
+  return tokenId === undefined ? "local" : `token ${tokenId}`;
 }
 
 function bodyOf(schema: z.ZodType | undefined, request: FastifyRequest): unknown {

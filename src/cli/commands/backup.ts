@@ -73,7 +73,7 @@ export async function restore(
   }
   for (const batch of batches) {
     const body = { services: batch, dryRun: false };
-    const applied = await client.call("applyServices", { body, signal });
+    const applied = await client.call("applyServices", { query: { queue: "false" }, body, signal });
     if (session.output === "json") session.print(`${JSON.stringify(applied, undefined, 2)}\n`);
     else session.print(describeChanges(applied, false));
   }

@@ -3,31 +3,33 @@ import { CliError } from "../cli-error.ts";
 import { followRollout } from "../follow.ts";
 import { readManifest } from "../manifest-files.ts";
 import { findService, type Session } from "../session.ts";
+import { eachEvenIfQueued, type QueueFlags, queueQuery } from "./queue.ts";
 import { describeChanges } from "./up.ts";
 
 /** `skein scale web=5 [api=2 …]` */
 export async function scale(
   session: Session,
   pairs: readonly string[],
-  { detach }: { readonly detach?: boolean },
+  { detach, ...flags }: QueueFlags & { readonly detach?: boolean },
 ): Promise<void> {
   const wanted = pairs.map(parsePair);
   const found: { readonly service: ServiceView; readonly replicas: number }[] = [];
   for (const { name, replicas } of wanted) {
     found.push({ service: await findService(session, name), replicas });
   }
-  for (const { service, replicas } of found) {
+  await eachEvenIfQueued(found, async ({ service, replicas }) => {
     const { namespace, name } = service;
     const applied = await session.client.call("scaleService", {
       params: { namespace, name },
+      query: queueQuery(flags),
       body: { replicas },
       signal: session.signal,
     });
     if (session.output === "json") session.print(`${JSON.stringify(applied, undefined, 2)}\n`);
     else session.print(describeChanges(applied, false));
-    if (detach) continue;
+    if (detach) return;
     await followRollout(session, new Set([name]), { namespace, isUpdate: false });
-  }
+  });
 }
 
 /** `web=5` */
@@ -40,11 +42,16 @@ export function parsePair(text: string): { readonly name: string; readonly repli
 }
 
 /** `skein rm SERVICE …`: removes them and waits until their containers are gone. */
-export async function remove(session: Session, names: readonly string[]): Promise<void> {
-  for (const each of names) {
+export async function remove(
+  session: Session,
+  names: readonly string[],
+  flags: QueueFlags,
+): Promise<void> {
+  await eachEvenIfQueued(names, async (each) => {
     const { namespace, name } = await findService(session, each);
     await session.client.call("removeService", {
       params: { namespace, name },
+      query: queueQuery(flags),
       signal: session.signal,
     });
     await waitUntilGone(session, { namespace, service: name });
@@ -53,7 +60,7 @@ export async function remove(session: Session, names: readonly string[]): Promis
         ? `${JSON.stringify({ removed: name })}\n`
         : `removed ${namespace}/${name}\n`,
     );
-  }
+  });
 }
 
 /** `skein node rm NAME … [--force]` */
@@ -77,11 +84,12 @@ export async function removeNodes(
 /** `skein down`: everything of this file's namespace. */
 export async function down(
   session: Session,
-  options: { readonly file?: readonly string[] },
+  options: QueueFlags & { readonly file?: readonly string[] },
 ): Promise<void> {
   const namespace = session.namespace ?? readManifest(session, options).namespace;
   const { removed } = await session.client.call("removeNamespace", {
     params: { namespace },
+    query: queueQuery(options),
     signal: session.signal,
   });
   await waitUntilGone(session, { namespace });

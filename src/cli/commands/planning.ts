@@ -8,6 +8,7 @@ import { findService, type Session, show, warnWithoutQuorum } from "../session.t
 import { age, table } from "../table.ts";
 import { parsePair } from "./change.ts";
 import { historyLines, noteMissing } from "./past.ts";
+import { type QueueFlags, queueQuery } from "./queue.ts";
 import { describeChanges } from "./up.ts";
 
 /** `skein why NAME[.SLOT]` */
@@ -174,7 +175,7 @@ function historyTable(revisions: readonly RevisionView[], nowMs: number): string
 export async function rollBack(
   session: Session,
   name: string,
-  { to, detach }: { readonly to?: string; readonly detach?: boolean },
+  { to, detach, ...flags }: QueueFlags & { readonly to?: string; readonly detach?: boolean },
 ): Promise<void> {
   if (to !== undefined && !/^[1-9]\d{0,8}$/.test(to)) {
     throw new CliError("usage", `"${to}" is not a revision. See: skein history ${name}`);
@@ -182,6 +183,7 @@ export async function rollBack(
   const { namespace, name: service } = await findService(session, name);
   const applied = await session.client.call("rollBackService", {
     params: { namespace, name: service },
+    query: queueQuery(flags),
     body: to === undefined ? {} : { revision: Number(to) },
     signal: session.signal,
   });

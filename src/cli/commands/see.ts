@@ -2,6 +2,7 @@ import type { NodeView, ServiceView, StatusView, TaskView } from "../../api/inde
 import { CliError } from "../cli-error.ts";
 import { findService, type Session, show, warnWithoutQuorum } from "../session.ts";
 import { age, bytes, cores, table } from "../table.ts";
+import { showQueued } from "./queue.ts";
 
 /** `skein status` */
 export async function status(session: Session): Promise<void> {
@@ -119,6 +120,7 @@ export async function listServices(session: Session): Promise<void> {
   const query = { namespace: session.namespace };
   const services = await session.client.call("listServices", { query, signal: session.signal });
   show(session, services, (views) => serviceTable(views, session.now()));
+  await showQueued(session);
   await warnWithoutQuorum(session);
 }
 

@@ -3,16 +3,19 @@ import type { Manifest } from "../../spec/index.ts";
 import { followRollout } from "../follow.ts";
 import { type ManifestFlags, readManifest } from "../manifest-files.ts";
 import type { Session } from "../session.ts";
+import { type QueueFlags, queueQuery } from "./queue.ts";
 
-type UpOptions = ManifestFlags & {
-  readonly detach?: boolean;
-  readonly dryRun?: boolean;
-};
+type UpOptions = ManifestFlags &
+  QueueFlags & {
+    readonly detach?: boolean;
+    readonly dryRun?: boolean;
+  };
 
 /** `skein up`: reads the file, submits it, shows the change and follows it to its end. */
 export async function up(session: Session, options: UpOptions): Promise<void> {
   const manifest = readManifest(session, options);
   const applied = await session.client.call("applyServices", {
+    query: queueQuery(options),
     body: { services: [...manifest.services], dryRun: options.dryRun ?? false },
     signal: session.signal,
   });

@@ -1,0 +1,123 @@
+import { type ApiBackend, ApiError, type IntentView, nodeName, timeText } from "../api/index.ts";
+import { compareText } from "../cluster/index.ts";
+import {
+  type Intent,
+  type IntentCommand,
+  IntentDesk,
+  IntentError,
+  isIntentCommand,
+  servicesOf,
+} from "../intents/index.ts";
+import { openIntentQueue } from "../intents/io/intent-file.ts";
+import { splitServiceKey } from "../kernel/index.ts";
+import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
+import type { RaftRunner } from "../raft/index.ts";
+import type { Base, Submit } from "./base.ts";
+
+/** Keeps the changes for which there is no quorum, and has them agreed when there is one. */
+export function startIntents(
+  { self, store, paths, logger, onFatal }: Base,
+  parts: {
+    readonly raft: RaftRunner;
+    readonly submit: Submit;
+    readonly starting: AsyncDisposableStack;
+  },
+): Pick<ApiBackend, "change" | "intents"> & { readonly warnings: () => readonly string[] } {
+  const { raft, submit, starting } = parts;
+  const log = logger.child({ part: "intents" });
+  let damaged: string | undefined;
+  const queue = openIntentQueue({
+    file: paths.intents,
+    onFatal,
+    onDamaged: (movedTo) => {
+      damaged = `The changes that were queued on this node could not be read; the file is ${movedTo}.`;
+      log.error({ movedTo }, "queued changes unreadable");
+    },
+  });
+  const desk = starting.use(
+    new IntentDesk({
+      queue,
+      state: store.state,
+      log: raft.status,
+      submit,
+      clock,
+      random,
+      logger: log,
+    }),
+  );
+  const viewOf = (intent: Intent): IntentView => ({
+    number: intent.number,
+    node: nodeName(store.state.get(), self),
+    change: describe(intent.command),
+    services: [...servicesOf(intent.command)],
+    author: intent.author,
+    takenAt: timeText(intent.takenAtMs),
+    state: intent.refusal === undefined ? "waiting" : "refused",
+    message: messageOf(intent, queue.blockerOf(intent), raft.status.get().hasQuorum),
+  });
+  return {
+    warnings: () => [...(damaged === undefined ? [] : [damaged]), ...desk.warnings()],
+    change: async (command, options) => {
+      if (!isIntentCommand(command)) return await submit(command, options);
+      const outcome = await desk.change(command, options);
+      if (outcome.kind !== "queued") return outcome;
+      throw new ApiError("queued", queuedText(viewOf(outcome.intent)));
+    },
+    intents: {
+      concerns: (namespace) =>
+        queue.intents
+          .get()
+          .flatMap(({ command }) => servicesOf(command))
+          .some((key) => splitServiceKey(key).namespace === namespace),
+      views: () => queue.intents.get().map(viewOf),
+      cancel: async (number) => viewOf(await desk.cancel(number).catch(asApiError)),
+      apply: async (number) => {
+        if (!raft.status.get().hasQuorum) {
+          throw new ApiError(
+            "no_quorum",
+            "There is no quorum now. It waits on; see: skein queue ls",
+          );
+        }
+        const left = await desk.release(number).catch(asApiError);
+        return left === undefined ? undefined : viewOf(left);
+      },
+    },
+  };
+}
+
+function queuedText({ number, node, change }: IntentView): string {
+  return [
+    `Queued: no quorum. "${change}" is kept on ${node} with the number ${number}`,
+    "and runs once when a majority of the voters is back.",
+    `Containers run on. See: skein queue ls; take it back: skein queue cancel ${number}`,
+  ].join(" ");
+}
+
+function messageOf({ refusal }: Intent, blocker: Intent | undefined, hasQuorum: boolean): string {
+  if (refusal !== undefined) {
+    const kind = refusal.code === "conflict" ? "Conflict" : "Refused";
+    return `${kind}: ${refusal.message}`;
+  }
+  if (blocker !== undefined) return `Queued: after ${blocker.number}, which needs a decision`;
+  return hasQuorum ? "Queued: being agreed" : "Queued: no quorum";
+}
+
+/** As somebody would type it. */
+function describe(command: IntentCommand): string {
+  switch (command.kind) {
+    case "put_services":
+      return `up ${servicesOf(command).toSorted(compareText).join(" ")}`;
+    case "scale_service":
+      return `scale ${command.service}=${command.replicas}`;
+    case "remove_services":
+      return `rm ${command.services.join(" ")}`;
+    case "roll_back_service":
+      return `rollback ${command.service}${command.revision === undefined ? "" : ` --to ${command.revision}`}`;
+  }
+}
+
+function asApiError(error: unknown): never {
+  if (!(error instanceof IntentError)) throw error;
+  const code = error.code === "not_found" ? "not_found" : "conflict";
+  throw new ApiError(code, error.message, { cause: error });
+}

@@ -1,0 +1,15 @@
+/**
+ * Changes that were asked for while there was no quorum: kept on the node that took them, and
+ * proposed once when there is one again.
+ */
+export {
+  decodeIntents,
+  type Intent,
+  type IntentCommand,
+  isIntentCommand,
+  noIntents,
+  type StoredIntents,
+  servicesOf,
+} from "./intent.ts";
+export { type ChangeOutcome, IntentDesk, type IntentDeskOptions } from "./intent-desk.ts";
+export { IntentError, IntentQueue, maxIntentBytes, maxIntents } from "./intent-queue.ts";
