@@ -12,4 +12,4 @@ export {
   servicesOf,
 } from "./intent.ts";
 export { type ChangeOutcome, IntentDesk, type IntentDeskOptions } from "./intent-desk.ts";
-export { IntentError, IntentQueue, maxIntentBytes, maxIntents } from "./intent-queue.ts";
+export { IntentError, IntentQueue, maxIntents } from "./intent-queue.ts";

@@ -37,6 +37,8 @@ export class Draft {
   readonly #runs: { readonly service: ServiceKey; readonly change: RunChange }[] = [];
   readonly #results: { readonly id: TaskId; readonly result: TaskResult }[] = [];
   readonly #touched = new Set<ServiceKey>();
+  /** Made when it is first asked for: most plans need it not. */
+  #byNode: Map<NodeId, Map<TaskId, Task>> | undefined;
   readonly #explanations = new Map<ServiceKey, Pending[]>();
   readonly #traffic: TrafficMove[] = [];
   #isInView: (task: Task) => boolean = () => true;
@@ -87,6 +89,17 @@ export class Draft {
   stoppedOf(service: ServiceKey): readonly Task[] {
     const tasks = [...(this.#stopped.get(service)?.values() ?? [])].filter(this.#isInView);
     return tasks.sort((a, b) => a.slot - b.slot || compareText(a.id, b.id));
+  }
+
+  /** The tasks of all services on a node, stopped ones included. */
+  onNode(nodeId: NodeId): readonly Task[] {
+    if (this.#byNode === undefined) {
+      this.#byNode = new Map();
+      for (const tasks of this.#tasksByService.values()) {
+        for (const task of tasks.values()) this.#putOnNode(this.#byNode, task);
+      }
+    }
+    return [...(this.#byNode.get(nodeId)?.values() ?? [])];
   }
 
   /** How many of the tasks that should run each node has, without those that leave. */
@@ -153,6 +166,7 @@ export class Draft {
     this.#tasksByService.get(task.service)?.delete(task.id);
     this.#stopped.get(task.service)?.delete(task.id);
     this.#sorted.delete(task.service);
+    this.#byNode?.get(task.nodeId)?.delete(task.id);
     this.#touched.add(task.service);
   }
 
@@ -223,6 +237,13 @@ export class Draft {
     }
     const tasks = this.#tasksByService.get(task.service);
     if (tasks === undefined) this.#tasksByService.set(task.service, new Map([[task.id, task]]));
+    else tasks.set(task.id, task);
+    if (this.#byNode !== undefined) this.#putOnNode(this.#byNode, task);
+  }
+
+  #putOnNode(byNode: Map<NodeId, Map<TaskId, Task>>, task: Task): void {
+    const tasks = byNode.get(task.nodeId);
+    if (tasks === undefined) byNode.set(task.nodeId, new Map([[task.id, task]]));
     else tasks.set(task.id, task);
   }
 }

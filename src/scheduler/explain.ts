@@ -46,12 +46,15 @@ type Replica = { readonly service: ServiceKey; readonly slot: number };
 export function explainUnplaceable(
   { service, slot }: Replica,
   refusals: readonly Refusal[],
+  /** Why its last task was stopped, where that was to make room for another one. */
+  preempted?: string,
 ): Pending {
   const nodes = refusals.map(({ nodeName, message }) => `${nodeName}: ${message}`).join("; ");
+  const before = preempted === undefined ? "" : ` ${preempted}`;
   const message =
     refusals.length === 0
-      ? `${service}.${slot} is pending: the cluster has no node for it.`
-      : `${service}.${slot} is pending: ${nodes}.`;
+      ? `${service}.${slot} is pending: the cluster has no node for it.${before}`
+      : `${service}.${slot} is pending: ${nodes}.${before}`;
   return { service, slot, cause: "unplaceable", message, nodes: refusals };
 }
 
@@ -67,6 +70,16 @@ export function explainBackOff(
   const seconds = Math.max(1, Math.ceil((retryAtMs - now) / 1_000));
   const message = `${service}.${slot} failed ${times}; it is tried again in ${seconds} s.`;
   return { service, slot, cause: "backing_off", message, nodes: [], retryAtMs };
+}
+
+/** It has a higher priority than what is stopping there now, or was told to stop for it. */
+export function explainMakingRoom(
+  { service, slot }: Replica,
+  { nodeName, victims }: { readonly nodeName: string; readonly victims: readonly string[] },
+): Pending {
+  const whom = victims.length === 0 ? "what stops there now" : victims.join(", ");
+  const message = `${service}.${slot} waits for room on ${nodeName}: until ${whom} has stopped.`;
+  return { service, slot, cause: "waiting_for_stop", message, nodes: [] };
 }
 
 export function explainWaitingForStop({ service, slot }: Replica, before: string): Pending {

@@ -59,6 +59,8 @@ export class Facts {
   readonly nodesInOrder: readonly NodeFacts[];
   /** Which service publishes a port on every node, where no task can have it as host port. */
   readonly publishedPorts: ReadonlyMap<string, ServiceKey>;
+  /** Of all services; nobody has to make room where all are equal. */
+  readonly lowestPriority: number;
   readonly #statuses: ReadonlyMap<TaskId, TaskStatus>;
   readonly #leaderSinceMs: number;
   readonly #stoppedForMs: ReadonlyMap<TaskId, number>;
@@ -73,6 +75,7 @@ export class Facts {
     );
     this.nodesInOrder = [...this.nodes.values()].sort((a, b) => compareText(a.node.id, b.node.id));
     this.publishedPorts = publishedPortsOf(input.state);
+    this.lowestPriority = lowestPriorityOf(input.state);
     this.#statuses = indexStatuses(input);
   }
 
@@ -185,6 +188,16 @@ function indexStatuses({ state, observations }: FactsInput): ReadonlyMap<TaskId,
     }
   }
   return statuses;
+}
+
+export function priorityOf(service: Service | undefined): number {
+  return service?.spec.placement.priority ?? 0;
+}
+
+function lowestPriorityOf({ services }: ClusterState): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const service of services.values()) lowest = Math.min(lowest, priorityOf(service));
+  return lowest;
 }
 
 function publishedPortsOf(state: ClusterState): ReadonlyMap<string, ServiceKey> {

@@ -8,7 +8,10 @@ import { failuresByNode, rememberedFailures, retryAtMs } from "./failures.ts";
 import { isFenced, mayReturn, mayRunUnseen } from "./fencing.ts";
 import { staticHostPorts } from "./node-usage.ts";
 import { type Placement, place } from "./placement.ts";
+import type { PlacementRequest } from "./placement-request.ts";
 import type { LeavingCause, Position } from "./positions.ts";
+import { makeRoom } from "./preemption.ts";
+import { wasPreempted } from "./reasons.ts";
 
 type Wanted = { readonly revision: number; readonly template: TaskTemplate };
 
@@ -52,7 +55,10 @@ export function fillPosition(
   if (backsOff(draft, position, wanted)) return false;
   const placement = placeAt(draft, service, position, all, wanted, []);
   if (placement.kind === "unplaceable") {
-    draft.explain(explainUnplaceable(position, placement.refusals));
+    const request = requestOf(draft, service, position, all, wanted, []);
+    if (makeRoom(draft, request, placement.refusals)) return true;
+    const preempted = whyMissed(draft, service, position);
+    draft.explain(explainUnplaceable(position, placement.refusals, preempted));
     return false;
   }
   const failed = rememberedFailures(draft, position, wanted.revision).at(-1);
@@ -109,8 +115,23 @@ export function replacePosition(
     for (const { task } of position.leaving) draft.stop(task, updateReason(service));
     return true;
   }
+  // An update can wait for room; what has lost its node cannot.
+  if (first.cause !== "revision") {
+    const request = requestOf(draft, service, position, all, wanted, []);
+    if (makeRoom(draft, request, placement.refusals)) return true;
+  }
   draft.explain(explainUnplaceable(position, placement.refusals));
   return false;
+}
+
+/** Why the place is empty, where its last task had to make room. */
+function whyMissed(draft: Draft, { spec }: Service, position: Position): string | undefined {
+  const isGlobal = spec.mode.kind === "global";
+  return draft
+    .stoppedOf(position.service)
+    .filter(wasPreempted)
+    .findLast(({ nodeId, slot }) => (isGlobal ? nodeId === position.only : slot === position.slot))
+    ?.stopReason;
 }
 
 /**
@@ -131,16 +152,23 @@ function blocksItself(
 
 function placeAt(
   draft: Draft,
+  ...wanted: [Service, Position, readonly Position[], Wanted, readonly Task[]]
+): Placement {
+  return place(draft.facts, draft.usages, requestOf(draft, ...wanted));
+}
+
+function requestOf(
+  draft: Draft,
   service: Service,
   position: Position,
   all: readonly Position[],
   { revision, template }: Wanted,
   leaving: readonly Task[],
-): Placement {
+): PlacementRequest {
   const key = position.service;
   // Leaving tasks are no siblings: their successors spread as if they were gone already.
   const going = new Set(all.flatMap((each) => each.leaving.map(({ task }) => task.id)));
-  return place(draft.facts, draft.usages, {
+  return {
     service,
     template,
     slot: position.slot,
@@ -148,7 +176,7 @@ function placeAt(
     failures: failuresByNode(rememberedFailures(draft, position, revision)),
     only: position.only,
     leaving: new Set(leaving.map(({ id }) => id)),
-  });
+  };
 }
 
 function createAt(

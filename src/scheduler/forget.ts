@@ -4,7 +4,7 @@ import { isJobMode } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
 import { maxRememberedFailures, rememberedFailures } from "./failures.ts";
-import { wasStoppedAsFailed } from "./reasons.ts";
+import { wasPreempted, wasStoppedAsFailed } from "./reasons.ts";
 
 /** A failure is remembered for so long at most, for the back-off and for people. */
 const rememberFailureMs = 600_000;
@@ -27,6 +27,7 @@ export function forgetEnded(draft: Draft, key: ServiceKey, service: Service | un
     if (draft.isFull) return;
     if (task === sign) continue;
     if (service !== undefined && isRememberedFailure(draft, service, task)) continue;
+    if (service !== undefined && isMissed(draft, service, task)) continue;
     draft.forget(task);
   }
 }
@@ -64,6 +65,18 @@ function isProven(draft: Draft, key: ServiceKey, service: Service): boolean {
     if (sinceMs === undefined || provenAtMs > draft.facts.now) isProven = false;
   }
   return isProven;
+}
+
+/** A place whose task had to make room shows why it is empty until it is filled again. */
+function isMissed(draft: Draft, service: Service, task: Task): boolean {
+  if (!wasPreempted(task) || task.revision !== service.revision) return false;
+  if (isJobMode(service.spec.mode)) return false;
+  const isGlobal = service.spec.mode.kind === "global";
+  const isSamePlace = (other: Task) =>
+    isGlobal ? other.nodeId === task.nodeId : other.slot === task.slot;
+  if (draft.runningOf(task.service).some(isSamePlace)) return false;
+  const newest = draft.stoppedOf(task.service).filter(isSamePlace).filter(wasPreempted).at(-1);
+  return newest === task;
 }
 
 function isRememberedFailure(draft: Draft, service: Service, task: Task): boolean {

@@ -7,6 +7,7 @@ import { failuresByNode } from "./failures.ts";
 import { startDueRuns } from "./job-schedule.ts";
 import { unmetConstraint } from "./node-attributes.ts";
 import { place } from "./placement.ts";
+import { makeRoom } from "./preemption.ts";
 
 type JobMode = Extract<ServiceSpec["mode"], { readonly kind: "replicated-job" | "global-job" }>;
 
@@ -134,15 +135,17 @@ function startAttempt(
       return false;
     }
   }
-  const placement = place(draft.facts, draft.usages, {
+  const request = {
     service,
     template,
     ...where,
     siblings: countByNode(draft.activeOf(key)),
     failures: failuresByNode(failures),
-    leaving: new Set(),
-  });
+    leaving: new Set<never>(),
+  };
+  const placement = place(draft.facts, draft.usages, request);
   if (placement.kind === "unplaceable") {
+    if (makeRoom(draft, request, placement.refusals)) return true;
     draft.explain(explainUnplaceable(replica, placement.refusals));
     return false;
   }

@@ -64,7 +64,7 @@ export class NodeUsages {
 }
 
 /** A stopped task holds what it has until its container is gone; an ended one holds nothing. */
-function occupies(task: Task, facts: Facts): boolean {
+export function occupies(task: Task, facts: Facts): boolean {
   if (task.result !== undefined) return false;
   if (task.desired === "stopped") return facts.mayStillRun(task);
   const phase = facts.status(task)?.phase;

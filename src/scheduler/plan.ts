@@ -11,7 +11,7 @@ import { planBlueGreen } from "./blue-green.ts";
 import { judgeCanary } from "./canary.ts";
 import { Draft, type UpdateTasks } from "./draft.ts";
 import type { Explanations } from "./explain.ts";
-import { defaultSchedulerSettings, Facts, type SchedulerSettings } from "./facts.ts";
+import { defaultSchedulerSettings, Facts, priorityOf, type SchedulerSettings } from "./facts.ts";
 import { stopFailedTasks } from "./failures.ts";
 import { forgetEnded } from "./forget.ts";
 import { planJob } from "./job.ts";
@@ -51,7 +51,10 @@ export function plan(input: PlanInput): Plan {
   const leaderSinceMs = input.leaderSinceMs ?? Number.NEGATIVE_INFINITY;
   const facts = new Facts({ ...input, settings, leaderSinceMs });
   const draft = new Draft(facts, input.newTaskId);
-  const services = [...input.state.services].sort(([a], [b]) => compareText(a, b));
+  // The higher ones choose first, so that nobody is given a place only to lose it again.
+  const services = [...input.state.services].sort(
+    ([a, left], [b, right]) => priorityOf(right) - priorityOf(left) || compareText(a, b),
+  );
   for (const [key, service] of services) {
     if (draft.isFull) break;
     planService(draft, key, service);

@@ -114,6 +114,7 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
   set("max replicas per node", placement.maxReplicasPerNode);
   set("spread over", placement.preferences?.map(({ spread }) => spread).join(", "));
   set("placement strategy", placement.strategy);
+  set("priority", placement.priority);
   each(
     facts,
     "extension",

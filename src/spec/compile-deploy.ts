@@ -149,12 +149,14 @@ export function compilePlacement(
   });
   const preferences = compilePreferences(placement, diagnostics);
   const strategy = service.child("x-placement")?.choice("strategy", placementStrategies);
+  const priority = service.integer("x-priority") ?? 0;
   return {
     constraints,
     ...(maxReplicasPerNode !== undefined && { maxReplicasPerNode }),
     ...(preferences.length > 0 && { preferences }),
     // Only what differs from the default is kept, so that naming the default changes nothing.
     ...(strategy === "pack" && { strategy }),
+    ...(priority !== 0 && { priority }),
   };
 }
 

@@ -48,6 +48,7 @@ export function renderService(spec: ServiceSpec, context: Context): Keys {
     "x-placement": present({ strategy: spec.placement.strategy }),
     "x-update": renderStrategy(spec),
     "x-failover": renderFailover(spec),
+    "x-priority": spec.placement.priority,
     ...renderJob(spec),
     ...(Object.keys(deploy).length > 0 && { deploy }),
     ...spec.extensions,

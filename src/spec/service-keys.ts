@@ -18,6 +18,7 @@ import {
   text,
   texts,
 } from "./key-rule.ts";
+import { maxPriority } from "./service-spec.ts";
 
 export const protocols = ["tcp", "udp"] as const;
 export const portModes = ["ingress", "host"] as const;
@@ -139,6 +140,11 @@ const supportedServiceKeys: SectionRules = {
     section("x-update"),
     "{strategy: blue-green}",
     "How a new revision comes to be everywhere, beyond `deploy.update_config`.",
+  ),
+  "x-priority": supported(
+    integer(-maxPriority, maxPriority),
+    "100",
+    "Where not everything fits, tasks of a lower priority make room for those of a higher one, and wait. Default 0.",
   ),
   "x-schedule": supported(
     { kind: "short", section: "x-schedule", shape: "MINUTE HOUR DAY MONTH WEEKDAY" },

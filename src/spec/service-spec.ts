@@ -207,6 +207,9 @@ const scheduleSpec = z.strictObject({
   isSuspended: z.boolean(),
 });
 
+/** Priorities lie between this and its negative. */
+export const maxPriority = 1_000;
+
 export const serviceSpecSchema = z.strictObject({
   namespace: z.string(),
   name: z.string(),
@@ -253,6 +256,8 @@ export const serviceSpecSchema = z.strictObject({
     preferences: z.array(z.strictObject({ spread: z.string() })).optional(),
     /** `pack` fills the fewest nodes; absent: tasks are spread. */
     strategy: z.enum(["pack"]).optional(),
+    /** Where not all fits, the lower ones wait; absent: 0. */
+    priority: z.number().int().min(-maxPriority).max(maxPriority).optional(),
   }),
   failover: failoverSpec.optional(),
   /** Keys of the service that start with `x-` and mean nothing to Skein, kept for `export`. */
