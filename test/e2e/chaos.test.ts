@@ -159,7 +159,7 @@ t.test(
     await watch.until("three voters", 60_000, async () => (await watch.voters(3)) === 3);
     const file = join(t.testdir(), "compose.yaml");
     writeFileSync(file, manifest);
-    const up = await watch.skein(2, "up", "--detach", "-f", file);
+    const up = await watch.skein(2, "up", "--detach", "--no-queue", "-f", file);
     t.equal(up.status, 0, up.stderr);
 
     const seed = randomInt(2 ** 31);

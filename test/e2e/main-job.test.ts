@@ -201,7 +201,7 @@ services:
     const from = performance.now();
     let status = -1;
     while (status !== 0 && performance.now() - from < 20_000) {
-      const tried = await machines.skein(other, "scale", "--detach", "web=4");
+      const tried = await machines.skein(other, "scale", "--detach", "--no-queue", "web=4");
       ({ status } = tried);
       const atMs = Math.round(performance.now() - from);
       t.comment(`${atMs} ms: exit ${status} ${tried.stderr.trim()}`);
@@ -284,7 +284,7 @@ services:
       const { stdout } = await machines.skein(3, "status", "--json");
       return JSON.parse(stdout).quorum.hasQuorum === false;
     });
-    const scale = await machines.skein(3, "scale", "--detach", "web=7");
+    const scale = await machines.skein(3, "scale", "--detach", "--no-queue", "web=7");
     t.equal(scale.status, 5, scale.stderr);
     t.match(scale.stderr, /quorum/);
     machines.heal(3);

@@ -61,7 +61,7 @@ services:
       return stderr.includes("degraded: 1 of 3 voters");
     });
     t.strictSame(watch.containers([2]).get(2), own);
-    t.equal((await machines.skein(2, "scale", "--detach", "web=4")).status, 5);
+    t.equal((await machines.skein(2, "scale", "--detach", "--no-queue", "web=4")).status, 5);
     const target = { host: machines.address(2), port: 8080 };
     const answers = await machines.request([target], 30);
     t.strictSame([...new Set(answers.map(({ status }) => status))], [200]);
