@@ -251,6 +251,10 @@ class EngineClient implements ContainerRuntime {
     return this.#runtime.exec(containerId, argv, options);
   }
 
+  openExec(): Promise<never> {
+    throw new Error("nobody opens consoles here");
+  }
+
   logs(): AsyncIterable<never> {
     throw new Error("nobody reads logs here");
   }

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { ConsoleStream } from "./console-link.ts";
 import {
   maxRequestBytes,
   type PlainRouteName,
@@ -19,6 +20,8 @@ export interface ApiTransport {
     readonly body: string | undefined;
     readonly signal: AbortSignal;
   }): Promise<{ readonly status: number; readonly lines: AsyncIterable<string> }>;
+  /** A connection for the frames of a console. @throws ApiError where the daemon refuses it. */
+  openConsole?(options: { readonly signal: AbortSignal }): Promise<ConsoleStream>;
 }
 
 type Wanted<Name extends RouteName> = Partial<Omit<RouteRequest<Name>, "author" | "signal">> & {
@@ -55,6 +58,13 @@ export class ApiClient {
     }
   }
 
+  /** A connection for the frames of a console. @throws ApiError, or what the transport throws. */
+  async openConsole(options: { readonly signal: AbortSignal }): Promise<ConsoleStream> {
+    const stream = await this.#transport.openConsole?.(options);
+    if (stream === undefined) throw new ApiError("internal", "There is no way to open a console.");
+    return stream;
+  }
+
   async #open<Name extends RouteName>(
     name: Name,
     { params, query, body, signal }: Wanted<Name>,
@@ -89,7 +99,8 @@ function pathOf(pattern: string, params: object, query: object): string {
   return `${path}?${pairs.map(([key, value]) => `${key}=${encodeURIComponent(String(value))}`).join("&")}`;
 }
 
-function problemFrom(status: number, text: string): ApiError {
+/** The failure that a daemon's answer tells of. */
+export function problemFrom(status: number, text: string): ApiError {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -2,7 +2,24 @@
  * The HTTP contract: routes with their schemas, what they answer, how failures look, and
  * the typed client. Every tool uses it; there is no other way in.
  */
+
 export { ApiClient, type ApiTransport } from "./client.ts";
+export {
+  type ConsoleEnd,
+  type ConsoleFrame,
+  type ConsoleRequest,
+  type ConsoleSize,
+  consoleChunks,
+  decodeConsoleFrame,
+  encodeConsoleFrame,
+} from "./console-frame.ts";
+export {
+  ConsoleLink,
+  type ConsolePort,
+  type ConsoleStream,
+  type ConsoleTiming,
+  consoleTiming,
+} from "./console-link.ts";
 export type { Handlers, RouteName } from "./contract.ts";
 export type { EventQuery, EventsBackend } from "./event-handlers.ts";
 export type { EventsView, EventView, PastTaskView, PastView } from "./event-views.ts";

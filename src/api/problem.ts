@@ -13,8 +13,10 @@ export const problemStatus = {
   port_taken: 409,
   name_taken: 409,
   too_large: 413,
+  busy: 429,
   internal: 500,
   no_quorum: 503,
+  unreachable: 503,
   timed_out: 504,
 } as const;
 
@@ -43,8 +45,10 @@ const titles: Readonly<Record<ProblemCode, string>> = {
   port_taken: "The address belongs to another service",
   name_taken: "The name belongs to another node",
   too_large: "The request is too large",
+  busy: "Too much of this is going on",
   internal: "The daemon failed",
   no_quorum: "The cluster cannot decide now",
+  unreachable: "The node cannot be reached",
   timed_out: "The cluster did not answer in time",
 };
 

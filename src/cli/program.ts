@@ -6,6 +6,7 @@ import { backup, restore } from "./commands/backup.ts";
 import { down, remove, removeNodes, scale } from "./commands/change.ts";
 import { doctor } from "./commands/doctor.ts";
 import { events } from "./commands/events.ts";
+import { exec } from "./commands/exec.ts";
 import { listJobs, listRuns, suspendSchedule, triggerJob } from "./commands/jobs.ts";
 import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
@@ -39,6 +40,7 @@ export function makeProgram(version: string): Command {
     .configureHelp({ showGlobalOptions: true })
     .showSuggestionAfterError(true);
   addSeeing(program);
+  addRunning(program);
   addChanging(program);
   addManifests(program);
   addExplaining(program);
@@ -95,6 +97,28 @@ function addSeeing(program: Command): void {
       .option("-A, --all-namespaces", "of all namespaces, whatever SKEIN_NAMESPACE says"),
     (session, [objects], options) =>
       events(session, Array.isArray(objects) ? objects : [], options),
+  );
+}
+
+/** What joins a terminal with a container. */
+function addRunning(program: Command): void {
+  // What follows the service belongs to the command, also where it looks like a flag.
+  program.enablePositionalOptions();
+  client(
+    program
+      .command("exec")
+      .description("run a command in a container of a service, wherever it runs")
+      .passThroughOptions()
+      .argument("<SERVICE[/TASK]>", "its first task that runs, or web.3, web/3, web/ID")
+      .argument("<COMMAND...>")
+      .option("-i, --interactive", "pass on what is typed or piped in here")
+      .option("-t, --tty", "give it a terminal")
+      .option("-e, --env <NAME[=VALUE]>", "set a variable; may be given several times", collect)
+      .option("-w, --workdir <DIR>", "the folder to run it in")
+      .option("-u, --user <USER[:GROUP]>", "the user to run it as")
+      .option("-c, --container <NAME>", "which container of the task"),
+    (session, [name, command], options) =>
+      exec(session, String(name), Array.isArray(command) ? command : [], options),
   );
 }
 

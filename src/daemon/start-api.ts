@@ -10,6 +10,7 @@ import type { ContainerRuntime } from "../runtime/index.ts";
 import { makeBackend } from "./backend.ts";
 import type { Base, Submit } from "./base.ts";
 import { ClusterEvents } from "./cluster-events.ts";
+import { Consoles } from "./consoles.ts";
 import { diskWarnings } from "./disk-warning.ts";
 import { Doctor } from "./doctor.ts";
 import type { EventRecorder } from "./event-recorder.ts";
@@ -102,10 +103,10 @@ export async function startApi(
   const handlers = makeHandlers(backend);
   const authorize = (bearer: string | undefined) =>
     isAdminBearer(store.state.get(), bearer, clock.now());
-  starting.use(
-    await startApiServer({ handlers, socketPath: paths.remoteApiSocket, authorize, logger: api }),
-  );
-  starting.use(await startApiServer({ handlers, socketPath: paths.apiSocket, logger: api }));
+  const consoles = new Consoles({ self, network, runtime, state: store.state, clock, logger: api });
+  const serving = { handlers, consoles: { open: consoles.open, clock }, logger: api };
+  starting.use(await startApiServer({ ...serving, socketPath: paths.remoteApiSocket, authorize }));
+  starting.use(await startApiServer({ ...serving, socketPath: paths.apiSocket }));
   api.info({ socketPath: paths.apiSocket }, "API listens");
   return backend;
 }

@@ -1,5 +1,6 @@
 import type { TaskId } from "../kernel/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
+import type { ContainerConsole, ExecRequest } from "./container-console.ts";
 
 /** What a container is made of. Everything needed to adopt it again later goes into its labels. */
 export type ContainerRequest = {
@@ -98,6 +99,12 @@ export interface ContainerRuntime extends AsyncDisposable {
     argv: readonly string[],
     options: { readonly signal: AbortSignal },
   ): Promise<{ readonly exitCode: number; readonly output: string }>;
+  /** Runs a command inside with its streams; it lives until its console is disposed of. */
+  openExec(
+    containerId: string,
+    request: ExecRequest,
+    options: { readonly signal: AbortSignal },
+  ): Promise<ContainerConsole>;
   /** Ends at the container's end, or when it is removed, or at the abort. */
   logs(containerId: string, options: LogOptions): AsyncIterable<LogLine>;
   /**

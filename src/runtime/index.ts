@@ -1,4 +1,11 @@
 /** What runs containers on a machine: the port, its errors, the labels, and one in memory. */
+export type {
+  ConsoleOutcome,
+  ConsoleOutput,
+  ContainerConsole,
+  ExecRequest,
+  TerminalSize,
+} from "./container-console.ts";
 export { containerLabels, makeContainerLabels } from "./container-labels.ts";
 export type {
   Container,
@@ -9,6 +16,7 @@ export type {
   RuntimeInfo,
 } from "./container-runtime.ts";
 export type { RuntimeErrorCode } from "./errors.ts";
+export type { MemoryCommand } from "./memory-console.ts";
 export {
   MemoryMachine,
   type MemoryMachineOptions,

@@ -1,6 +1,8 @@
 import type { Clock, Wakeup } from "../kernel/index.ts";
+import type { ExecRequest } from "./container-console.ts";
 import type { Container, ContainerRequest, LogLine, RuntimeInfo } from "./container-runtime.ts";
 import { RuntimeError } from "./errors.ts";
+import { type MemoryCommand, MemoryConsole } from "./memory-console.ts";
 
 /** Lines kept of each container. */
 const maxLogLines = 10_000;
@@ -28,6 +30,8 @@ export type MemoryMachineOptions = {
   readonly program?: (running: MemoryProcess) => void;
   /** Answers health checks; default: exit status 0. */
   readonly exec?: (request: ContainerRequest, argv: readonly string[]) => MemoryExecResult;
+  /** What a command with streams does; default: it prints its input and ends with it. */
+  readonly command?: (command: MemoryCommand) => void;
 };
 
 export type MemoryContainer = {
@@ -37,6 +41,7 @@ export type MemoryContainer = {
   /** Counts lines that were dropped from the front. */
   droppedLines: number;
   readonly changed: Set<Wakeup>;
+  readonly consoles: Set<MemoryConsole>;
   state: Container["state"];
   endpoints: Container["endpoints"];
   hostPorts: Container["hostPorts"];
@@ -131,6 +136,7 @@ export class MemoryMachine {
       lines: [],
       droppedLines: 0,
       changed: new Set(),
+      consoles: new Set(),
       state: { kind: "created" },
       endpoints: [],
       hostPorts: [],
@@ -177,6 +183,12 @@ export class MemoryMachine {
     return this.#options.exec?.(container.request, argv) ?? { exitCode: 0, output: "" };
   }
 
+  openExec(container: MemoryContainer, request: ExecRequest, signal: AbortSignal): MemoryConsole {
+    const opened = new MemoryConsole(request, this.#options.command ?? repeatInput, signal);
+    container.consoles.add(opened);
+    return opened;
+  }
+
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => {
@@ -190,6 +202,8 @@ export class MemoryMachine {
     container.state = { kind: "exited", exitCode, finishedAtMs, isOomKilled, error: "" };
     container.endpoints = [];
     container.hostPorts = [];
+    for (const each of container.consoles) each.endWithContainer();
+    container.consoles.clear();
   }
 
   #bindHostPorts({ template, name }: ContainerRequest): Container["hostPorts"] {
@@ -221,6 +235,11 @@ export class MemoryMachine {
     for (const wakeup of container.changed) wakeup.wake();
     for (const listener of [...this.#listeners]) listener();
   }
+}
+
+function repeatInput({ print, exit, onInput, onInputEnd }: MemoryCommand): void {
+  onInput((text) => print("stdout", text));
+  onInputEnd(() => exit(0));
 }
 
 export function missingImage(image: string): RuntimeError {

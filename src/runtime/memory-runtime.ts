@@ -1,4 +1,5 @@
 import { type NodeId, Wakeup } from "../kernel/index.ts";
+import type { ContainerConsole, ExecRequest } from "./container-console.ts";
 import { containerLabels, mergeContainerLabels } from "./container-labels.ts";
 import type {
   Container,
@@ -110,6 +111,18 @@ export class MemoryRuntime implements ContainerRuntime {
     this.#enter(signal);
     const container = this.#require(containerId);
     if (container.state.kind === "running") return this.#machine.exec(container, argv);
+    throw new RuntimeError("invalid_request", `The container ${containerId} does not run.`);
+  }
+
+  async openExec(
+    containerId: string,
+    request: ExecRequest,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<ContainerConsole> {
+    this.#enter(signal);
+    const container = this.#require(containerId);
+    if (container.state.kind === "running")
+      return this.#machine.openExec(container, request, signal);
     throw new RuntimeError("invalid_request", `The container ${containerId} does not run.`);
   }
 

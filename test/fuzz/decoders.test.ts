@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import { memoryUsage } from "node:process";
 import { Packr } from "msgpackr";
 import t from "tap";
+import { type ConsoleFrame, decodeConsoleFrame, encodeConsoleFrame } from "../../src/api/index.ts";
 import { decodeCommand } from "../../src/cluster/command-codec.ts";
 import { decodeReport, encodeCommand, encodeReport } from "../../src/cluster/index.ts";
 import {
@@ -121,6 +122,24 @@ const sealedJoin = seal(
 );
 const text = (value: string) => Buffer.from(value, "latin1");
 
+const consoleFrames: readonly ConsoleFrame[] = [
+  {
+    kind: "request",
+    request: {
+      ...{ kind: "exec", taskId: taskId("abcdefghij12"), command: ["sh", "-c", "true"] },
+      ...{ environment: { A: "1" }, user: "1:1", tty: true, stdin: true },
+      size: { columns: 80, rows: 24 },
+    },
+  },
+  { kind: "input", bytes: Uint8Array.of(1, 2, 3) },
+  { kind: "output", stream: "stderr", bytes: Uint8Array.of(1, 2, 3) },
+  { kind: "resize", size: { columns: 80, rows: 24 } },
+  { kind: "signal", name: "SIGTERM" },
+  { kind: "exited", exitCode: 7 },
+  { kind: "error", code: "busy", message: "later", exitCode: 125 },
+  { kind: "ready" },
+];
+
 type Case = {
   readonly name: string;
   readonly samples: readonly Uint8Array[];
@@ -190,6 +209,11 @@ const cases: readonly Case[] = [
     name: "frames of streams",
     samples: [Buffer.concat([Buffer.from([0, 0, 0, 3]), Buffer.from("abc")])],
     decode: (bytes) => new FrameReader().take(bytes),
+  },
+  {
+    name: "frames of consoles",
+    samples: consoleFrames.map(encodeConsoleFrame),
+    decode: decodeConsoleFrame,
   },
   {
     name: "frames of the proxy's control socket",

@@ -8,6 +8,7 @@ import { silentLogger } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import { type ContainerRuntime, containerLabels } from "../../src/runtime/index.ts";
 import { openDockerRuntime } from "../../src/runtime/io/docker-runtime.ts";
+import { consoleContract, execRequest } from "../contracts/console.contract.ts";
 import {
   collect,
   containerRequest,
@@ -55,6 +56,42 @@ t.test("the Docker runtime keeps the contract", { skip, timeout: 120_000 }, asyn
       removeFromOutside: async ({ id }) => void (await docker("rm", "-f", id)),
       [Symbol.asyncDispose]: async () => await runtime[Symbol.asyncDispose](),
     };
+  });
+});
+
+t.test("commands with streams in Docker", { skip, timeout: 90_000 }, async (t) => {
+  const runtime = await open();
+  t.teardown(async () => await runtime[Symbol.asyncDispose]());
+  const signal = AbortSignal.timeout(80_000);
+  const runs = async (id: string, mark: string) =>
+    (await docker("top", id, "-eo", "pid,args")).includes(mark);
+  await consoleContract(t, { runtime, image: testImage, runs });
+
+  await t.test("[D8] a terminal has its size, new sizes, and the keys of a person", async (t) => {
+    const template = taskTemplate({ image: testImage, entrypoint: ["sleep"], command: ["1000"] });
+    const id = await runtime.run(containerRequest(template), { signal });
+    const request = execRequest(["sh"], { tty: true, stdin: true });
+    await using console = await runtime.openExec(id, request, { signal });
+    await console.resize({ columns: 101, rows: 33 });
+    let printed = "";
+    const sent = new Set<string>();
+    const step = async (after: RegExp, keys: string) => {
+      if (sent.has(keys) || !after.test(printed)) return;
+      sent.add(keys);
+      if (keys === "stty size\n") await console.resize({ columns: 101, rows: 33 });
+      await console.write(Buffer.from(keys));
+    };
+    for await (const { stream, bytes } of console.output()) {
+      t.equal(stream, "stdout", "a terminal has one output");
+      // The shell asks its terminal where the cursor is.
+      printed += Buffer.from(bytes).toString().replaceAll("\u001b[6n", "");
+      await step(/[#$] $/, "stty size\n");
+      await step(/33 101\r\n[\s\S]*[#$] $/, "echo asleep; sleep 100\n");
+      await step(/\nasleep/, "\x03");
+      await step(/\^C[\s\S]*[#$] $/, "exit 7\n");
+    }
+    t.same(await console.outcome(), { kind: "exited", exitCode: 7 });
+    await runtime.remove(id, { signal });
   });
 });
 

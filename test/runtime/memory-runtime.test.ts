@@ -1,6 +1,7 @@
 import t from "tap";
 import { systemClock } from "../../src/kernel/io/system.ts";
-import { MemoryMachine, MemoryRuntime } from "../../src/runtime/index.ts";
+import { type MemoryCommand, MemoryMachine, MemoryRuntime } from "../../src/runtime/index.ts";
+import { consoleContract, runContractCommand } from "../contracts/console.contract.ts";
 import {
   containerRequest,
   containerRuntimeContract,
@@ -35,6 +36,21 @@ t.test("the memory runtime keeps the contract", async (t) => {
       [Symbol.asyncDispose]: async () => await runtime[Symbol.asyncDispose](),
     };
   });
+});
+
+t.test("commands with streams in memory", async (t) => {
+  const commands = new Map<string, MemoryCommand>();
+  const machine = new MemoryMachine({
+    clock: systemClock,
+    command: (command) => {
+      commands.set(command.request.argv.join(" "), command);
+      runContractCommand(command);
+    },
+  });
+  const runtime = new MemoryRuntime({ machine, ...contractOwner });
+  const runs = async (_: string, mark: string) =>
+    [...commands].some(([line, { gone }]) => line.includes(mark) && !gone.aborted);
+  await consoleContract(t, { runtime, image: "shell", runs });
 });
 
 t.test("a memory machine", async (t) => {

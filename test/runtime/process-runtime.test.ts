@@ -7,6 +7,7 @@ import { systemClock } from "../../src/kernel/io/system.ts";
 import type { Container, ContainerRuntime } from "../../src/runtime/index.ts";
 import { openProcessRuntime } from "../../src/runtime/io/process-runtime.ts";
 import type { TaskTemplate } from "../../src/spec/index.ts";
+import { consoleContract, execRequest } from "../contracts/console.contract.ts";
 import {
   collect,
   containerRequest,
@@ -53,6 +54,35 @@ t.test("the process runtime keeps the contract", { skip, timeout: 120_000 }, asy
     };
   });
 });
+
+t.test("commands with streams beside processes", { skip, timeout: 90_000 }, async (t) => {
+  const dataDir = await mkdtemp(join(tmpdir(), "skein-process-"));
+  const runtime = await open(dataDir);
+  t.teardown(async () => await runtime[Symbol.asyncDispose]());
+  const signal = AbortSignal.timeout(80_000);
+  await consoleContract(t, {
+    runtime,
+    image: "sh",
+    runs: async (_, mark) => await runsAnywhere(mark),
+  });
+  const id = await runtime.run(
+    containerRequest(taskTemplate({ image: "sh", command: ["-c", "exec sleep 1000"] })),
+    { signal },
+  );
+  const terminal = execRequest(["sh"], { tty: true });
+  await t.rejects(runtime.openExec(id, terminal, { signal }), { message: /no terminals/ });
+  const other = execRequest(["sh"], { user: "nobody-of-this-machine" });
+  await t.rejects(runtime.openExec(id, other, { signal }), { message: /not as nobody/ });
+  await runtime.remove(id, { signal });
+});
+
+async function runsAnywhere(mark: string): Promise<boolean> {
+  for (const id of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${id}/cmdline`, "utf8").catch(() => "");
+    if (line.includes(mark)) return true;
+  }
+  return false;
+}
 
 t.test("the process runtime", { skip, timeout: 90_000 }, async (t) => {
   const dataDir = await mkdtemp(join(tmpdir(), "skein-process-"));

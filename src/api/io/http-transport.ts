@@ -2,12 +2,13 @@ import type { IncomingMessage } from "node:http";
 import type { RequestOptions } from "node:https";
 import { createInterface } from "node:readline";
 import tls from "node:tls";
-import { CodedError, codeOf, messageOf } from "../../kernel/index.ts";
+import { codeOf, messageOf } from "../../kernel/index.ts";
 import { http, https } from "../../kernel/io/http.ts";
-import type { ApiTransport } from "../client.ts";
-
-/** `unreachable`: nobody answers. `not_trusted`: who answers is not of the token's cluster. */
-export class TransportError extends CodedError<"unreachable" | "not_trusted"> {}
+import { type ApiTransport, problemFrom } from "../client.ts";
+import { consolePath, consoleProtocol } from "../console-frame.ts";
+import type { ConsoleStream } from "../console-link.ts";
+import { FrameSocket } from "./frame-socket.ts";
+import { TransportError } from "./transport-error.ts";
 
 /** The API on this machine's unix socket. */
 export function socketTransport(socketPath: string): ApiTransport {
@@ -19,7 +20,10 @@ export function socketTransport(socketPath: string): ApiTransport {
         : `No daemon answers at ${socketPath} (${codeOf(error) ?? error.message}). Is "skein daemon" running on this machine? Name another node with --host.`,
       { cause: error },
     );
-  return { send: (request) => sendWith(http.request, { socketPath }, request, describe) };
+  return {
+    send: (request) => sendWith(http.request, { socketPath }, request, describe),
+    openConsole: (options) => upgradeWith(http.request, { socketPath }, options, describe),
+  };
 }
 
 /** The API of another machine: TLS on its one port, the cluster's CA pinned by the token. */
@@ -39,23 +43,26 @@ export function tlsTransport(options: {
           cause: error,
         });
   let ca: Promise<string> | undefined;
+  const connectionOf = async (signal: AbortSignal) => {
+    ca ??= fetchPinnedCa(options, signal);
+    const pem = await ca.catch((error: Error) => {
+      throw describe(error);
+    });
+    return {
+      host,
+      port,
+      ca: pem,
+      ALPNProtocols: ["http/1.1"],
+      // Any node of the cluster will do: what counts is that the cluster's CA vouches for it.
+      checkServerIdentity: () => undefined,
+      headers: { authorization: `Bearer ${bearer}` },
+    };
+  };
   return {
-    send: async (request) => {
-      ca ??= fetchPinnedCa(options, request.signal);
-      const pem = await ca.catch((error: Error) => {
-        throw describe(error);
-      });
-      const connection = {
-        host,
-        port,
-        ca: pem,
-        ALPNProtocols: ["http/1.1"],
-        // Any node of the cluster will do: what counts is that the cluster's CA vouches for it.
-        checkServerIdentity: () => undefined,
-        headers: { authorization: `Bearer ${bearer}` },
-      };
-      return await sendWith(https.request, connection, request, describe);
-    },
+    send: async (request) =>
+      await sendWith(https.request, await connectionOf(request.signal), request, describe),
+    openConsole: async (wanted) =>
+      await upgradeWith(https.request, await connectionOf(wanted.signal), wanted, describe),
   };
 }
 
@@ -135,4 +142,38 @@ async function sendWith(
     status: response.statusCode ?? 0,
     lines: createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY }),
   };
+}
+
+/** A connection whose two directions belong to the caller once the daemon has agreed. */
+async function upgradeWith(
+  request: typeof http.request | typeof https.request,
+  connection: RequestOptions,
+  { signal }: { readonly signal: AbortSignal },
+  describe: (error: Error) => TransportError,
+): Promise<ConsoleStream> {
+  const headers = { ...connection.headers, connection: "Upgrade", upgrade: consoleProtocol };
+  const { promise, resolve, reject } = Promise.withResolvers<ConsoleStream>();
+  const outgoing = request({
+    ...connection,
+    method: "POST",
+    path: consolePath,
+    headers,
+    agent: false,
+  });
+  const abort = () => outgoing.destroy();
+  signal.addEventListener("abort", abort, { once: true });
+  outgoing.on("error", (error) => reject(signal.aborted ? signal.reason : describe(error)));
+  outgoing.on("upgrade", (_, socket, head) => {
+    if (head.byteLength > 0) socket.unshift(head);
+    resolve(new FrameSocket(socket));
+  });
+  outgoing.on("response", (response) => {
+    response.setEncoding("utf8");
+    response.toArray().then(
+      (parts) => reject(problemFrom(response.statusCode ?? 0, parts.join(""))),
+      (error: Error) => reject(describe(error)),
+    );
+  });
+  outgoing.end();
+  return await promise.finally(() => signal.removeEventListener("abort", abort));
 }

@@ -1,10 +1,12 @@
 import { rm } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { z } from "zod";
-import { codeOf, type Logger, messageOf } from "../../kernel/index.ts";
+import { type Clock, codeOf, type Logger, messageOf } from "../../kernel/index.ts";
 import { type Handlers, maxRequestBytes, type RouteName, routes } from "../contract.ts";
 import { isProblemCode, type ProblemCode, problemOf, problemStatus } from "../problem.ts";
+import { type OpenConsole, serveConsoles, whyUnauthorized } from "./console-upgrade.ts";
 
 type ServerOptions = {
   readonly handlers: Handlers;
@@ -15,22 +17,24 @@ type ServerOptions = {
    * file permissions are the check.
    */
   readonly authorize?: (bearer: string | undefined) => boolean;
+  /** Absent where nothing runs that a console could be opened to. */
+  readonly consoles?: { readonly open: OpenConsole; readonly clock: Clock };
   readonly logger: Logger;
 };
 
 /** Serves the API on a unix socket. Disposing it ends open streams. */
 export async function startApiServer(options: ServerOptions): Promise<AsyncDisposable> {
-  const { handlers, socketPath, authorize, logger } = options;
+  const { handlers, socketPath, authorize, consoles, logger } = options;
   const app = fastify({ bodyLimit: maxRequestBytes, forceCloseConnections: true });
   const closing = new AbortController();
 
-  if (authorize !== undefined) {
-    app.addHook("onRequest", async (request, reply) => {
-      const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1];
-      if (authorize(bearer)) return;
-      const detail = "Give a token: set SKEIN_TOKEN, made with: skein token create --role admin";
-      await fail(reply, "unauthorized", detail);
-    });
+  const isAllowed = ({ headers }: IncomingMessage) =>
+    authorize?.(/^Bearer (\S+)$/.exec(headers.authorization ?? "")?.[1]) ?? true;
+  app.addHook("onRequest", async (request, reply) => {
+    if (!isAllowed(request.raw)) await fail(reply, "unauthorized", whyUnauthorized);
+  });
+  if (consoles !== undefined) {
+    serveConsoles(app.server, { ...consoles, isAllowed, signal: closing.signal });
   }
   for (const name of Object.keys(routes) as RouteName[]) {
     addRoute(app, name, handlers, closing.signal);

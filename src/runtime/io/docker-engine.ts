@@ -1,5 +1,5 @@
 import type { Agent } from "node:http";
-import { Readable } from "node:stream";
+import { Duplex, Readable } from "node:stream";
 import type Docker from "dockerode";
 import { codeOf, messageOf } from "../../kernel/index.ts";
 import { http } from "../../kernel/io/http.ts";
@@ -94,6 +94,21 @@ export class DockerEngine implements Disposable {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** The same for a connection that the engine gives up to us, in both directions. */
+  async duplex(
+    what: string,
+    open: (abortSignal: AbortSignal) => Promise<unknown>,
+    options: EngineCallOptions,
+  ): Promise<Duplex> {
+    const stream = await this.stream(what, open, options);
+    if (stream instanceof Duplex) return stream;
+    stream.destroy();
+    throw new RuntimeError(
+      "engine_failed",
+      `${what}: the engine takes no input on its connection.`,
+    );
   }
 
   [Symbol.dispose](): void {

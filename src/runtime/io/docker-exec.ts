@@ -40,18 +40,24 @@ export async function execInDocker(
     const { ExitCode } = await engine.call(what, inspect, { signal });
     return { exitCode: ExitCode ?? -1, output: Buffer.concat(kept).toString("utf8") };
   } catch (error) {
-    if (signal.aborted) await killExec(engine, containerId, exec);
+    if (signal.aborted) await signalExec(engine, containerId, exec, "SIGKILL");
     signal.throwIfAborted(); // Rather than what the abort did to the stream.
     throw error;
   }
 }
 
 /**
- * The engine cannot end an exec, and health checks that hang would pile up. The process is
- * killed from outside, and only when its control group proves that it belongs to the
- * container: under another process namespace the number would mean somebody else.
+ * Signals a command with its children; false when nothing runs there any more, or nothing can
+ * be done. The engine cannot end an exec, so the process is signalled from outside, and only
+ * when its control group proves that it belongs to the container: under another process
+ * namespace the number would mean somebody else.
  */
-async function killExec(engine: DockerEngine, containerId: string, exec: Exec): Promise<void> {
+export async function signalExec(
+  engine: DockerEngine,
+  containerId: string,
+  exec: Exec,
+  name: NodeJS.Signals,
+): Promise<boolean> {
   try {
     const signal = engine.closedSignal;
     const { Running, Pid } = await engine.call(
@@ -59,10 +65,20 @@ async function killExec(engine: DockerEngine, containerId: string, exec: Exec): 
       (abortSignal) => exec.inspect({ abortSignal }),
       { signal },
     );
-    if (!Running || !Pid) return;
+    if (!Running || !Pid) return false;
     const groups = await readFile(`/proc/${Pid}/cgroup`, "utf8");
-    if (groups.includes(containerId)) process.kill(Pid, "SIGKILL");
+    if (!groups.includes(containerId)) return false;
+    process.kill((await leadsItsGroup(Pid)) ? -Pid : Pid, name);
+    return true;
   } catch {
     // It has ended by itself, or we may not: either way nothing else can be done.
+    return false;
   }
+}
+
+async function leadsItsGroup(processId: number): Promise<boolean> {
+  const status = await readFile(`/proc/${processId}/stat`, "utf8");
+  // After the name, which is in brackets and may hold anything: state, parent, group.
+  const group = status.slice(status.lastIndexOf(")") + 2).split(" ")[2];
+  return group === String(processId);
 }

@@ -1,5 +1,6 @@
 import type { ContainerInfo, Container as DockerContainer } from "dockerode";
 import type { Clock, Logger, NodeId } from "../../kernel/index.ts";
+import type { ContainerConsole, ExecRequest } from "../container-console.ts";
 import { containerLabels } from "../container-labels.ts";
 import type {
   Container,
@@ -10,6 +11,7 @@ import type {
   RuntimeInfo,
 } from "../container-runtime.ts";
 import { RuntimeError } from "../errors.ts";
+import { openDockerExec } from "./docker-console.ts";
 import { createOptionsOf, type DockerPlacement } from "./docker-create.ts";
 import { DockerEngine, engineSocketPath, engineStatusOf } from "./docker-engine.ts";
 import { followEvents } from "./docker-events.ts";
@@ -171,6 +173,15 @@ class DockerRuntime implements ContainerRuntime {
   ): Promise<{ readonly exitCode: number; readonly output: string }> {
     await this.#containers.requireOwn(containerId, { signal });
     return await execInDocker(this.#engine, containerId, argv, { signal });
+  }
+
+  async openExec(
+    containerId: string,
+    request: ExecRequest,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<ContainerConsole> {
+    await this.#containers.requireOwn(containerId, { signal });
+    return await openDockerExec(this.#engine, containerId, request, { signal });
   }
 
   async *logs(containerId: string, options: LogOptions): AsyncGenerator<LogLine> {

@@ -35,7 +35,11 @@ export async function resolveImage(image: string): Promise<ProcessImage> {
 }
 
 /** Refuses what would make the program work wrongly; see the runtime for what is not enforced. */
-export function refuseUnsupported({ mounts, user, engine }: TaskTemplate): void {
+export function refuseUnsupported({
+  mounts,
+  user,
+  engine,
+}: Pick<TaskTemplate, "mounts" | "user" | "engine">): void {
   const [option] = Object.keys(engine ?? {});
   if (option !== undefined) {
     const words = option.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);

@@ -45,16 +45,17 @@ export async function execBeside(
     });
   });
   const abort = () => {
-    if (child.pid !== undefined && child.exitCode === null) killGroup(child.pid);
+    if (child.pid !== undefined && child.exitCode === null) killGroup(child.pid, "SIGKILL");
     reject(signal.reason);
   };
   signal.addEventListener("abort", abort, { once: true });
   return await promise.finally(() => signal.removeEventListener("abort", abort));
 }
 
-function killGroup(processId: number): void {
+/** Signals a process that leads a group, with its children. */
+export function killGroup(processId: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-processId, "SIGKILL");
+    process.kill(-processId, signal);
   } catch {
     // It has ended in this moment.
   }

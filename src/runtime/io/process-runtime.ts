@@ -3,6 +3,7 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { availableParallelism, release, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { type Clock, type Logger, type NodeId, taskId, Wakeup } from "../../kernel/index.ts";
+import type { ContainerConsole, ExecRequest } from "../container-console.ts";
 import type {
   Container,
   ContainerRequest,
@@ -13,6 +14,7 @@ import type {
 } from "../container-runtime.ts";
 import { RuntimeError } from "../errors.ts";
 import { findOnPath, resolveImage, shellSafe } from "./process-command.ts";
+import { openProcessExec } from "./process-console.ts";
 import { ProcessContainers } from "./process-containers.ts";
 import { execBeside } from "./process-exec.ts";
 import type { ProcessMonitor } from "./process-monitor.ts";
@@ -204,6 +206,18 @@ class ProcessRuntime implements ContainerRuntime {
     const monitor = this.#require(containerId);
     if ((await monitor.check()).kind === "running") {
       return await execBeside(argv, monitor.record, { signal });
+    }
+    throw new RuntimeError("invalid_request", `The container ${containerId} does not run.`);
+  }
+
+  async openExec(
+    containerId: string,
+    request: ExecRequest,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<ContainerConsole> {
+    const monitor = this.#require(containerId);
+    if ((await monitor.check()).kind === "running") {
+      return await openProcessExec(request, monitor.record, { signal });
     }
     throw new RuntimeError("invalid_request", `The container ${containerId} does not run.`);
   }
