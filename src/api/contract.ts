@@ -151,6 +151,26 @@ export const routes = {
     body: z.strictObject({ revision: z.number().int().positive().optional() }),
     response: appliedSchema,
   },
+  /** Runs in another namespace what runs in this one, to the digest. */
+  promoteService: {
+    method: "POST",
+    path: "/v1/services/:namespace/:name/promotion",
+    params: serviceParams,
+    query: nothing,
+    body: z.strictObject({
+      to: z.string().min(1).max(63),
+      isWhole: z.boolean().default(false),
+      dryRun: z.boolean().default(false),
+      /** Of the service that is promoted: refused when it has changed since it was shown. */
+      version: z.number().int().optional(),
+    }),
+    response: appliedSchema.extend({
+      version: z.number(),
+      image: z.string(),
+      /** Whether the image is named by its digest. */
+      isPinned: z.boolean(),
+    }),
+  },
   /** Halts a roll-out, or lets one that was halted go on. */
   steerRollout: {
     method: "POST",

@@ -15,8 +15,10 @@ import type { IntentView } from "./intent-routes.ts";
 import { nodeHandlers } from "./node-handlers.ts";
 import type { DoctorView } from "./node-views.ts";
 import { ownPortConflict } from "./own-ports.ts";
+import { isPinned, type PinImage, withPinnedImages } from "./pin-images.ts";
 import type { WhatIfView, WhyView } from "./planning-views.ts";
 import { ApiError, isProblemCode } from "./problem.ts";
+import { promotedSpec } from "./promotion.ts";
 import { removableNode } from "./removable-node.ts";
 import { timeText } from "./time-text.ts";
 import type { Change, CreatedToken, LogEntry, RecoveryView } from "./views.ts";
@@ -66,6 +68,8 @@ export interface ApiBackend extends EventsBackend {
   };
   /** Has every node test its links to the others, and itself. */
   doctor(options: { readonly signal: AbortSignal }): Promise<DoctorView>;
+  /** What this node's engine knows of the digest of an image. */
+  readonly pinImage: PinImage;
   /** The proposer's wall clock, ms. */
   now(): number;
   createToken(
@@ -102,6 +106,11 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     return indexOf(await backend.change(command, { author, mayQueue, signal }));
   }
 
+  async function pinned(specs: readonly ServiceSpec[], signal: AbortSignal) {
+    const { pinImage: pin } = backend;
+    return await withPinnedImages(specs, backend.facts().state, { pin, signal });
+  }
+
   function find(key: ServiceKey): Service {
     const service = backend.facts().state.services.get(key);
     if (service === undefined) {
@@ -132,10 +141,11 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     watchServices: ({ query, signal }) =>
       watch(backend, () => serviceViews(backend.facts(), query.namespace), signal),
     applyServices: async (request) => {
-      const { body } = request;
+      const { body, signal } = request;
+      const specs = await pinned(body.services, signal);
       const before = backend.facts().state.services;
-      const changes = body.services.map((spec) => changeOf(before.get(keyOf(spec)), spec));
-      const conflict = ownPortConflict(backend.facts(), body.services);
+      const changes = specs.map((spec) => changeOf(before.get(keyOf(spec)), spec));
+      const conflict = ownPortConflict(backend.facts(), specs);
       if (conflict !== undefined) throw new ApiError("port_taken", conflict);
       const isDone =
         changes.every(({ action }) => action === "none") &&
@@ -144,7 +154,7 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       if (body.dryRun || isDone) {
         return { index: backend.facts().state.index, changes };
       }
-      const command: Command = { kind: "put_services", specs: body.services, nowMs: backend.now() };
+      const command: Command = { kind: "put_services", specs, nowMs: backend.now() };
       return { index: await change(command, request), changes };
     },
     scaleService: async (request) => {
@@ -163,7 +173,8 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       return { index, changes: [changeOf({ spec }, wanted)] };
     },
     why: ({ params, signal }) => backend.why(serviceKey(params.namespace, params.name), { signal }),
-    whatIf: async ({ body }) => {
+    whatIf: async ({ body, signal }) => {
+      const specs = await pinned(body.services, signal);
       const nowMs = backend.now();
       const scaled = body.scale.map(({ namespace, name, replicas }) => {
         const service = serviceKey(namespace, name);
@@ -171,16 +182,14 @@ export function makeHandlers(backend: ApiBackend): Handlers {
         return { service, replicas, before: spec };
       });
       const commands: Command[] = [
-        ...(body.services.length === 0
-          ? []
-          : [{ kind: "put_services", specs: body.services, nowMs } as const]),
+        ...(specs.length === 0 ? [] : [{ kind: "put_services", specs, nowMs } as const]),
         ...scaled.map(
           ({ service, replicas }) => ({ kind: "scale_service", service, replicas, nowMs }) as const,
         ),
       ];
       const before = backend.facts().state.services;
       const changes = [
-        ...body.services.map((spec) => changeOf(before.get(keyOf(spec)), spec)),
+        ...specs.map((spec) => changeOf(before.get(keyOf(spec)), spec)),
         ...scaled.map(({ before: spec, replicas }) =>
           changeOf({ spec }, { ...spec, mode: { kind: "replicated", replicas } }),
         ),
@@ -199,6 +208,25 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       const nowMs = backend.now();
       const index = await change({ kind: "roll_back_service", service, ...chosen, nowMs }, request);
       return { index, changes: [changeOf(before, find(service).spec)] };
+    },
+    promoteService: async ({ params, body, signal }) => {
+      const source = find(serviceKey(params.namespace, params.name));
+      const { to, isWhole, dryRun, version } = body;
+      if (version !== undefined && version !== source.version) {
+        const what = `${params.namespace}/${params.name} has changed since the plan was shown.`;
+        throw new ApiError("conflict", `${what} Run the command again.`);
+      }
+      const target = backend.facts().state.services.get(serviceKey(to, params.name));
+      const spec = promotedSpec(source, target, { namespace: to, isWhole });
+      const changes = [changeOf(target, spec)];
+      const { image } = spec.template;
+      const shown = { changes, version: source.version, image, isPinned: isPinned(image) };
+      if (dryRun || changes.every(({ action }) => action === "none")) {
+        return { index: backend.facts().state.index, ...shown };
+      }
+      const nowMs = backend.now();
+      const index = await submit({ kind: "put_services", specs: [spec], nowMs }, signal);
+      return { index, ...shown };
     },
     steerRollout: async ({ params, body, signal }) => {
       const service = serviceKey(params.namespace, params.name);

@@ -12,6 +12,7 @@ import { config, exportManifest, lint } from "./commands/manifest.ts";
 import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
 import { whyThen } from "./commands/past.ts";
 import { history, plan, rollBack, why } from "./commands/planning.ts";
+import { promote } from "./commands/promote.ts";
 import { applyQueued, cancelQueued, listQueue } from "./commands/queue.ts";
 import { recover } from "./commands/recover.ts";
 import { pauseRollout, resumeRollout } from "./commands/rollout.ts";
@@ -45,6 +46,7 @@ export function makeProgram(version: string): Command {
   addManifests(program);
   addExplaining(program);
   addRollouts(program);
+  addPromotion(program);
   addJobs(program);
   addKeeping(program);
   shared(program.command("version").description("show the version of this command"), () =>
@@ -323,6 +325,22 @@ function addRollouts(program: Command): void {
       .argument("<SERVICE>")
       .option("-d, --detach", "return when it is accepted"),
     (session, [name], options) => resumeRollout(session, String(name), options),
+  );
+}
+
+function addPromotion(program: Command): void {
+  client(
+    program
+      .command("promote")
+      .description("run in another namespace what runs in this one, to the digest")
+      .argument("<SERVICE>")
+      .requiredOption("--to <NS>", "the namespace that it is for")
+      .option("--from <NS>", "the namespace that it is in")
+      .option("--all", "take over its environment and limits too, not only its image")
+      .option("-y, --yes", "do it without asking")
+      .option("--dry-run", "only show what would change")
+      .option("-d, --detach", "return when it is accepted"),
+    (session, [name], options) => promote(session, String(name), options),
   );
 }
 

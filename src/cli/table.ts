@@ -2,6 +2,11 @@
  * Lays out rows under headings, two spaces between columns. Cells keep their text whole;
  * the last column is not padded, so that copying a line gives no trailing blanks.
  */
+/** With a digest shortened to what tells it apart. */
+export function shortImage(image: string): string {
+  return image.replace(/(@sha256:[a-f0-9]{12})[a-f0-9]+$/, "$1");
+}
+
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [headings, ...rows];
   const widths = headings.map((_, column) =>

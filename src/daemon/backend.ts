@@ -48,6 +48,7 @@ type BackendOptions = {
   readonly catchUp: ApiBackend["catchUp"];
   readonly recovery: ApiBackend["recovery"];
   readonly doctor: ApiBackend["doctor"];
+  readonly pinImage: ApiBackend["pinImage"];
   readonly certificateExpiresAtMs: () => number;
   readonly clock: Clock;
 };
@@ -76,6 +77,7 @@ export function makeBackend(options: BackendOptions): ApiBackend {
     catchUp: options.catchUp,
     recovery: options.recovery,
     doctor: options.doctor,
+    pinImage: options.pinImage,
     now: () => clock.now(),
     ...eventsBackend({ events: options.events, facts }),
     why: async (service, wanted) => {

@@ -96,6 +96,7 @@ export async function startApi(
     },
     recovery: new Recovery({ self, raft, state: store.state, clock }),
     doctor: (wanted) => doctor.view(wanted),
+    pinImage: async (image, wanted) => await runtime.pinImage?.(image, wanted),
     certificateExpiresAtMs: trust.certificatesEndMs,
     clock,
   });

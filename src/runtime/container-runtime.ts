@@ -80,6 +80,12 @@ export interface ContainerRuntime extends AsyncDisposable {
   list(options: { readonly signal: AbortSignal }): Promise<readonly Container[]>;
   /** Makes the image available: at once when it is present, else by pulling it. */
   ensureImage(image: string, options: { readonly signal: AbortSignal }): Promise<void>;
+  /**
+   * The image with the digest that the name stands for now, so that it means the same for ever
+   * and everywhere: of the copy that is present, else what its registry says. Undefined where
+   * nobody can tell. Absent in runtimes whose images have no digests.
+   */
+  pinImage?(image: string, options: { readonly signal: AbortSignal }): Promise<string | undefined>;
   /** Creates and starts; resolves with the engine's id. Leaves nothing behind when it fails. */
   run(request: ContainerRequest, options: { readonly signal: AbortSignal }): Promise<string>;
   /** Sends the stop signal, waits for `graceMs`, then kills. */

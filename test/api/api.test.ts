@@ -20,9 +20,11 @@ import {
 } from "../../src/cluster/index.ts";
 import { whatIfView, whyView } from "../../src/daemon/planning.ts";
 import { Cell, CodedError, nodeId, silentLogger } from "../../src/kernel/index.ts";
-import { clusterOf, serviceSpec } from "../builders.ts";
+import { clusterOf, serviceSpec, template } from "../builders.ts";
 
 const { signal } = new AbortController();
+
+let digest = `sha256:${"a".repeat(64)}`;
 
 const log: LogStatus = {
   leader: nodeId("n1"),
@@ -101,6 +103,7 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
       apply: () => Promise.reject(new Error("unexpected")),
     },
     now: () => 1_000,
+    pinImage: async (image) => (image.startsWith("hub/") ? `${image}@${digest}` : undefined),
     catchUp: async () => {
       if (options.hasQuorum === false) throw new CodedError("no_quorum", "No leader was found.");
     },
@@ -403,3 +406,89 @@ t.test(
     });
   },
 );
+
+t.test("[J7] an image is pinned to its digest when it is accepted", async (t) => {
+  const { client } = await startApi(t);
+  const put = async (image: string, dryRun = false) => {
+    const services = [serviceSpec({ template: template({ image }) })];
+    return await client.call("applyServices", { body: { services, dryRun }, signal });
+  };
+  const params = { namespace: "shop", name: "web" };
+  const image = async () => (await client.call("getService", { params, signal })).image;
+
+  await put("hub/web:1");
+  const first = digest;
+  t.equal(await image(), `hub/web:1@${first}`);
+  digest = `sha256:${"b".repeat(64)}`;
+  t.match(await put("hub/web:1"), { changes: [{ action: "none" }] }, "a moved tag changes nothing");
+  t.equal(await image(), `hub/web:1@${first}`);
+  await put("hub/web:2");
+  t.equal(await image(), `hub/web:2@${digest}`);
+  await put("local/web:3");
+  t.equal(await image(), "local/web:3", "nobody knows its digest");
+  await put(`hub/web:1@${first}`);
+  t.equal(await image(), `hub/web:1@${first}`, "one that is pinned stays as it is");
+});
+
+t.test("[J7] a service is promoted to the digest, and is not resolved anew", async (t) => {
+  const { client, state } = await startApi(t);
+  const mounts = [
+    { kind: "volume", source: "shop_data", target: "/data", readOnly: false } as const,
+  ];
+  const staged = serviceSpec({
+    template: template({ image: "hub/web:1", environment: { DATABASE: "staging" }, mounts }),
+  });
+  await client.call("applyServices", { body: { services: [staged], dryRun: false }, signal });
+  const params = { namespace: "shop", name: "web" };
+  const pinned = (await client.call("getService", { params, signal })).image;
+  digest = `sha256:${"c".repeat(64)}`;
+  const to = { params: { namespace: "prod", name: "web" }, signal };
+  const promote = (body: object) =>
+    client.call("promoteService", {
+      params,
+      body: { to: "prod", isWhole: false, dryRun: false, ...body },
+      signal,
+    });
+
+  const before = state.get();
+  const shown = await promote({ dryRun: true });
+  t.match(shown, { changes: [{ namespace: "prod", action: "create" }], isPinned: true });
+  t.equal(state.get(), before, "a dry run changes nothing");
+
+  await promote({ version: shown.version });
+  const created = await client.call("getService", to);
+  t.equal(created.image, pinned);
+  t.match(created.spec.template, {
+    environment: { DATABASE: "staging" },
+    mounts: [{ source: "prod_data" }],
+  });
+  t.match(await promote({}), { changes: [{ action: "none" }] });
+
+  // Production is given an environment, replicas and a host name of its own.
+  const own = {
+    ...created.spec,
+    mode: { kind: "replicated", replicas: 7 } as const,
+    ingress: [{ host: "shop.example.com", path: "/", port: 80 }],
+    template: { ...created.spec.template, environment: { DATABASE: "prod" } },
+  };
+  await client.call("applyServices", { body: { services: [own], dryRun: false }, signal });
+  const next = { ...staged, template: { ...staged.template, image: "hub/web:2" } };
+  await client.call("applyServices", { body: { services: [next], dryRun: false }, signal });
+  t.match(await promote({}), { changes: [{ action: "update", details: [/^image /] }] });
+  const updated = await client.call("getService", to);
+  t.equal(updated.image, (await client.call("getService", { params, signal })).image);
+  t.match(updated.spec, {
+    mode: { replicas: 7 },
+    ingress: [{ host: "shop.example.com" }],
+    template: { environment: { DATABASE: "prod" } },
+  });
+  await promote({ isWhole: true });
+  t.match((await client.call("getService", to)).spec, {
+    mode: { replicas: 7 },
+    ingress: [{ host: "shop.example.com" }],
+    template: { environment: { DATABASE: "staging" } },
+  });
+
+  await t.rejects(promote({ version: 1 }), { code: "conflict", message: /has changed since/ });
+  await t.rejects(promote({ to: "shop" }), { code: "invalid" });
+});

@@ -5,7 +5,7 @@ import { exitCode } from "../exit-code.ts";
 import { followRollout } from "../follow.ts";
 import { type ManifestFlags, readManifest } from "../manifest-files.ts";
 import { findService, type Session, show, warnWithoutQuorum } from "../session.ts";
-import { age, table } from "../table.ts";
+import { age, shortImage, table } from "../table.ts";
 import { parsePair } from "./change.ts";
 import { historyLines, noteMissing } from "./past.ts";
 import { type QueueFlags, queueQuery } from "./queue.ts";
@@ -164,7 +164,7 @@ function historyTable(revisions: readonly RevisionView[], nowMs: number): string
       String(each.revision),
       each.createdAt === null ? "-" : `${age(each.createdAt, nowMs)} ago`,
       each.by,
-      each.image || "-",
+      shortImage(each.image) || "-",
       each.changes.join(", ") || "-",
       each.status,
     ]),

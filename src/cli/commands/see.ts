@@ -1,7 +1,7 @@
 import type { NodeView, ServiceView, StatusView, TaskView } from "../../api/index.ts";
 import { CliError } from "../cli-error.ts";
 import { findService, type Session, show, warnWithoutQuorum } from "../session.ts";
-import { age, bytes, cores, table } from "../table.ts";
+import { age, bytes, cores, shortImage, table } from "../table.ts";
 import { showQueued } from "./queue.ts";
 
 /** `skein status` */
@@ -143,7 +143,7 @@ function serviceTable(services: readonly ServiceView[], nowMs: number): string {
       service.mode,
       replicasText(service),
       String(service.updated),
-      service.image,
+      shortImage(service.image),
       service.endpoints.join(","),
       age(service.createdAt, nowMs),
     ]),

@@ -21,6 +21,7 @@ import { ensureDockerImage } from "./docker-images.ts";
 import { InspectionCache } from "./docker-inspections.ts";
 import { OwnDockerContainers } from "./docker-lifecycle.ts";
 import { openLogStream, readFrames, readLogLines } from "./docker-logs.ts";
+import { pinDockerImage } from "./docker-pins.ts";
 
 /** Inspections under way at a time while listing. */
 const maxParallelInspections = 8;
@@ -125,6 +126,13 @@ class DockerRuntime implements ContainerRuntime {
     };
     await Promise.all(Array.from({ length: maxParallelInspections }, worker));
     return containers.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  async pinImage(
+    image: string,
+    options: { readonly signal: AbortSignal },
+  ): Promise<string | undefined> {
+    return await pinDockerImage(this.#engine, image, options);
   }
 
   async ensureImage(image: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
