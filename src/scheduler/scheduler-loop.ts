@@ -15,6 +15,7 @@ import type { Explanations } from "./explain.ts";
 import { defaultSchedulerSettings, type SchedulerSettings } from "./facts.ts";
 import { plan } from "./plan.ts";
 import { StopWatch } from "./stop-watch.ts";
+import { WallTimes } from "./wall-times.ts";
 
 /** Changes come in bursts; so long are they gathered. */
 const coalesceMs = 20;
@@ -45,7 +46,7 @@ export interface SchedulerLoop extends AsyncDisposable {
   readonly explanations: ReadableCell<Explanations>;
 }
 
-type Leadership = { readonly wallMs: number; readonly monotonicMs: number };
+type Leadership = { readonly monotonicMs: number };
 
 /** Plans after every change for as long as this node leads, and submits what it decides. */
 export async function startSchedulerLoop(options: SchedulerLoopOptions): Promise<SchedulerLoop> {
@@ -57,6 +58,7 @@ export async function startSchedulerLoop(options: SchedulerLoopOptions): Promise
 class RunningSchedulerLoop implements SchedulerLoop {
   readonly #options: SchedulerLoopOptions;
   readonly #explanations = new Cell<Explanations>(new Map());
+  readonly #wallTimes = new WallTimes();
   readonly #wakeup = new Wakeup();
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
@@ -119,17 +121,18 @@ class RunningSchedulerLoop implements SchedulerLoop {
       this.#wakeIn(graceLeftMs);
       return;
     }
+    const now = { wallMs: clock.now(), monotonicMs: clock.monotonic() };
+    const facts = { state: state.get(), observations: observations.get() };
     const { command, explanations, nextWakeMs } = plan({
-      state: state.get(),
-      observations: observations.get(),
-      now: clock.now(),
+      ...this.#wallTimes.inThePast(facts, now),
+      now: now.wallMs,
       newTaskId: () => taskId(randomName(random, taskIdLength)),
       settings: this.#options.settings ?? defaultSchedulerSettings,
-      leaderSinceMs: leadership.wallMs,
-      stoppedForMs: this.#stops.ages(state.get(), clock.monotonic()),
+      leaderSinceMs: now.wallMs - (now.monotonicMs - leadership.monotonicMs),
+      stoppedForMs: this.#stops.ages(facts.state, now.monotonicMs),
     });
     this.#explanations.set(explanations);
-    if (nextWakeMs !== undefined) this.#wakeIn(nextWakeMs - clock.now());
+    if (nextWakeMs !== undefined) this.#wakeIn(nextWakeMs - now.wallMs);
     if (command === undefined) return;
     const outcome = await submit(command, { signal });
     const { create, stop, forget, rollouts } = command;
@@ -147,7 +150,7 @@ class RunningSchedulerLoop implements SchedulerLoop {
     if (!isLeader.get()) {
       this.#leadership = undefined;
       this.#stops.forget();
-    } else this.#leadership ??= { wallMs: clock.now(), monotonicMs: clock.monotonic() };
+    } else this.#leadership ??= { monotonicMs: clock.monotonic() };
   }
 
   #gather(): void {
