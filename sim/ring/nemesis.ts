@@ -54,7 +54,6 @@ export class Nemesis {
       host.engine.memory.isReachable = true;
       host.disk.maxWriteMs = 3;
       host.proxy.maxDelayMs = 20;
-      host.jump(0);
       if (host === gone) this.#note(() => `${host.id} STAYS GONE`);
       else this.#start(host);
     }

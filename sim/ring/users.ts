@@ -36,12 +36,16 @@ export class Users {
     });
   }
 
-  /** Nothing is wanted any more that cannot be had. */
+  /** Nothing is wanted any more that cannot be had; at times a last update is. */
   end(): readonly Command[] {
     this.#isOver = true;
-    const specs = [...this.#ring.agreed.services.values()]
-      .filter(({ spec }) => isServer(spec))
-      .filter(({ spec, rollout }) => rollout === "paused" || !isGood(spec.template))
+    const servers = [...this.#ring.agreed.services.values()].filter(({ spec }) => isServer(spec));
+    const last = this.#random.next() < 0.5 ? this.#one(servers) : undefined;
+    const specs = servers
+      .filter((service) => {
+        const { spec, rollout } = service;
+        return service === last || rollout === "paused" || !isGood(spec.template);
+      })
       .map(({ spec }) => this.#specs.updated(spec, { isBad: false }));
     return specs.length === 0 ? [] : [{ kind: "put_services", specs, nowMs: this.#nowMs() }];
   }
