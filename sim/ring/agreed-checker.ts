@@ -9,8 +9,10 @@ import { lookMs, type Sightings } from "./sightings.ts";
 
 /** At indexes that these divide, the states of all nodes are compared byte by byte. */
 const compareEvery = 8;
-/** A node that was disturbed so shortly ago may be taken for lost, or for back. */
+/** A node that was disturbed so shortly ago may have been given up, or have given up a task. */
 const troubledMs = 60_000;
+/** A node that nothing has disturbed for so long is alive in everybody's eyes. */
+export const knownMs = 20_000;
 /** What was seen to serve so shortly ago may not have been missed yet. */
 const freshMs = 5_000;
 /** Reports and commands take their time. */
@@ -138,42 +140,52 @@ export class AgreedChecker {
   /** Never fewer than wanted because of us: what serves is stopped only when others do its work. */
   #checkStop(before: ClusterState, state: ClusterState, task: Task): void {
     const service = state.services.get(task.service);
-    const { mode } = service?.spec ?? {};
+    const { mode, update } = service?.spec ?? {};
     if (service === undefined || mode === undefined || isJobMode(mode)) return;
     const isGlobal = mode.kind === "global";
-    const node = state.nodes.get(task.nodeId);
-    const host = this.#ring.hosts.find(({ id }) => id === task.nodeId);
-    if (host === undefined || this.#ring.quietMs(host) < troubledMs) return;
-    if (isGlobal && node?.eligibility === "drain") return;
+    if (isGlobal && state.nodes.get(task.nodeId)?.eligibility === "drain") return;
     const template = before.services.get(task.service)?.templates.get(task.revision);
     if (template === undefined || !isGood(template)) return;
+    // Its successor may have come up since the last look.
+    this.#sightings.look();
     const isWell = this.#sightings.servesForMs(task.id) >= freshMs;
-    if (!isWell || this.#sightings.wasHurtWithin(task.id, 4 * freshMs)) return;
+    if (!isWell || this.#sightings.wasHurtWithin(task.id, knownMs)) return;
+    const stopReason = state.tasks.get(task.id)?.stopReason ?? "";
+    const isGivenUp = stopReason.startsWith("Its node was lost") || stopReason.startsWith("Failed");
+    if (this.#quietMs(task) < (isGivenUp ? troubledMs : knownMs)) return;
+    const name = `${task.id} of ${task.service}`;
+    if (isGivenUp) this.#fail(`${name} was given up: ${stopReason}`);
+    const placeOf = ({ slot, nodeId }: Task) => (isGlobal ? nodeId : slot);
     const running = [...state.tasks.values()].filter(
       (each) => each.service === task.service && each.desired === "running",
     );
-    const places = new Set(running.map(({ slot, nodeId }) => (isGlobal ? nodeId : slot)));
-    const place = isGlobal ? task.nodeId : task.slot;
-    if (!places.has(place)) {
-      if (mode.kind === "replicated" && places.size >= mode.replicas) return;
-      if (service.spec.update.order === "stop-first" && !isUpToDate(service, task.revision)) return;
-      this.#fail(`${task.id} of ${task.service} was stopped, and nothing takes its place`);
+    const mates = running.filter((each) => placeOf(each) === placeOf(task));
+    if (mates.length === 0) {
+      const places = new Set(running.map(placeOf)).size;
+      if (mode.kind === "replicated" && places >= mode.replicas) return;
+      if (update?.order === "stop-first" && !isUpToDate(service, task.revision)) return;
+      this.#fail(`${name} was stopped, and nothing takes its place: ${stopReason}`);
       return;
     }
-    const mates = running.filter((each) => (isGlobal ? each.nodeId : each.slot) === place);
-    if (!mates.some(({ id }) => this.#sightings.servedWithin(id, lateMs))) {
-      this.#fail(`${task.id} of ${task.service} was stopped before another one served`);
-    }
+    const isServed = mates.some(
+      (mate) => this.#sightings.servedWithin(mate.id, lateMs) || this.#quietMs(mate) < knownMs,
+    );
+    if (!isServed) this.#fail(`${name} was stopped before another one served: ${stopReason}`);
     this.#checkMonitor(service, task, mates);
+  }
+
+  /** How long nothing has kept the task's node from doing its work and being heard. */
+  #quietMs({ nodeId }: Task): number {
+    const host = this.#ring.hosts.find(({ id }) => id === nodeId);
+    return host === undefined ? 0 : this.#ring.quietMs(host);
   }
 
   #checkMonitor(service: Service, task: Task, mates: readonly Task[]): void {
     if (this.hasJumped || isUpToDate(service, task.revision)) return;
     const newest = mates.filter(({ revision }) => revision === service.revision);
     const [mate] = newest;
-    if (mate === undefined || this.#sightings.wasHurtWithin(mate.id, troubledMs)) return;
-    const host = this.#ring.hosts.find(({ id }) => id === mate.nodeId);
-    if (host === undefined || this.#ring.quietMs(host) < troubledMs) return;
+    if (mate === undefined || this.#sightings.wasHurtWithin(mate.id, knownMs)) return;
+    if (this.#quietMs(mate) < knownMs) return;
     const { monitorMs } = service.spec.update;
     const servedMs = Math.max(0, ...newest.map(({ id }) => this.#sightings.servesForMs(id)));
     if (servedMs + 4 * lookMs < monitorMs) {

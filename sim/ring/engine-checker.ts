@@ -1,7 +1,7 @@
 import type { Task } from "../../src/cluster/index.ts";
 import type { TaskId } from "../../src/kernel/index.ts";
 import type { Container, ContainerRequest } from "../../src/runtime/index.ts";
-import type { AgreedChecker } from "./agreed-checker.ts";
+import { type AgreedChecker, knownMs } from "./agreed-checker.ts";
 import { restartsOf, taskOf } from "./engine.ts";
 import type { Host } from "./host.ts";
 import type { Ring } from "./ring.ts";
@@ -9,8 +9,6 @@ import type { Sightings } from "./sightings.ts";
 
 /** As the agent's default: after so long a task is stopped though requests may still reach it. */
 const drainMs = 10_000;
-/** A node that nothing has disturbed for so long is alive in everybody's eyes. */
-const knownMs = 20_000;
 /**
  * What should not run has ended so long after that was agreed, on a node that nothing keeps from
  * knowing it: 10 s to drain, a grace period of 5 s, and the rest for the log and the engine.

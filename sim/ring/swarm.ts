@@ -65,7 +65,7 @@ export type Swarm = {
   readonly goneRate: number;
   readonly clockSkew: number;
   readonly busyRate: number;
-  /** Where the wall clock stands within a minute at the start: schedules are due in one. */
+  /** Of each machine. */
   readonly cpuMillis: number;
 };
 
@@ -77,7 +77,7 @@ export function drawSwarm(random: Random): Swarm {
   const one = <Value>(values: readonly [Value, ...Value[]]) =>
     values[randomBelow(random, values.length)] ?? values[0];
   const chance = (rate: number) => random.next() < rate;
-  const isStill = chance(0.1);
+  const isStill = chance(0.15);
   const drawnActs = acts.filter(() => chance(0.6));
   return {
     nodes: drawNodes(random),
@@ -100,9 +100,9 @@ export function drawSwarm(random: Random): Swarm {
     },
     faults: isStill ? [] : faults.filter(() => chance(0.4)),
     acts: drawnActs.length === 0 ? ["up", "update", "scale"] : drawnActs,
-    faultGapMs: one([700, 2_000, 5_000]),
+    faultGapMs: one([700, 2_000, 8_000]),
     actGapMs: one([1_000, 3_000, 8_000]),
-    faultsMs: one([15_000, 25_000, 40_000]),
+    faultsMs: one([15_000, 25_000, 45_000]),
     maxDownMs: one([1_000, 8_000, 20_000]),
     maxPauseMs: one([1_000, 8_000]),
     maxCutMs: one([2_000, 10_000, 20_000]),
