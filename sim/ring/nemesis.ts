@@ -55,16 +55,21 @@ export class Nemesis {
       host.disk.maxWriteMs = 3;
       host.proxy.maxDelayMs = 20;
       if (host === gone) this.#note(() => `${host.id} STAYS GONE`);
-      else this.#start(host);
+      else if (host.state !== "running") this.#start(host);
     }
   }
 
-  /** One machine whose power never comes back, where the others have a majority without it. */
+  /** One machine that loses its power for good, where the others have a majority without it. */
   #mayStayGone(): Host | undefined {
     if (this.#random.next() >= this.#swarm.goneRate) return undefined;
     const voters = this.#ring.leader?.daemon?.raft.status.get().voters ?? [];
     if (voters.length < 3) return undefined;
-    return this.#ring.hosts.find(({ state }) => state === "dark");
+    const { hosts } = this.#ring;
+    const gone =
+      hosts.find(({ state }) => state === "dark") ??
+      this.#one(hosts.filter((each) => each.state === "running"));
+    gone?.crash({ losesPower: true });
+    return gone;
   }
 
   #strike(fault: Fault): void {

@@ -61,7 +61,7 @@ export type Swarm = {
   readonly maxPauseMs: number;
   readonly maxCutMs: number;
   readonly maxTroubleMs: number;
-  /** Of machines that lost their power, those that never come back. */
+  /** How likely it is that one machine is gone for good in the end. */
   readonly goneRate: number;
   readonly clockSkew: number;
   readonly busyRate: number;
@@ -107,7 +107,7 @@ export function drawSwarm(random: Random): Swarm {
     maxPauseMs: one([1_000, 8_000]),
     maxCutMs: one([2_000, 10_000, 20_000]),
     maxTroubleMs: one([1_000, 5_000, 15_000]),
-    goneRate: one([0, 0, 0.3]),
+    goneRate: one([0, 0, 0.7]),
     clockSkew: one([0, 0.01]),
     busyRate: one([0, 0.3]),
     cpuMillis: one([1_000, 2_000, 4_000]),
