@@ -102,6 +102,8 @@ function wrongOf(end: End, key: ServiceKey, service: Service): string | undefine
   const lacking = wanted?.find((node) => !there.some(({ nodeId }) => nodeId === node));
   if (lacking !== undefined && end.fits(template, lacking)) return `${key} lacks one on ${lacking}`;
   for (const task of there) {
+    const isGone = end.hosts.get(task.nodeId)?.state !== "running";
+    if (isGone && !end.fits(template)) continue;
     if (!end.isServing(task)) return `${task.id} of ${key} does not serve on ${task.nodeId}`;
     const only = mode.kind === "global" ? task.nodeId : undefined;
     const isOutdated = !isUpToDate(service, task.revision) && service.rollout !== "paused";
