@@ -8,9 +8,13 @@ import {
   type NodeId,
   type TaskId,
 } from "../kernel/index.ts";
-import { type ContainerRuntime, makeContainerLabels } from "../runtime/index.ts";
+import {
+  type ContainerRequest,
+  type ContainerRuntime,
+  makeContainerLabels,
+} from "../runtime/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
-import type { NodeAction } from "./plan-node.ts";
+import type { NodeAction, StopOrder } from "./plan-node.ts";
 import type { Activity } from "./report.ts";
 import { Slots } from "./slots.ts";
 import { containerName } from "./task-record.ts";
@@ -25,7 +29,12 @@ const stopSlackMs = 30_000;
 const restMs = 1_000;
 
 export type ActionOutcome =
-  | { readonly kind: "started"; readonly taskId: TaskId; readonly containerId: string }
+  | {
+      readonly kind: "started";
+      readonly taskId: TaskId;
+      readonly containerId: string;
+      readonly isMain: boolean;
+    }
   | {
       readonly kind: "start_failed";
       readonly taskId: TaskId;
@@ -128,36 +137,48 @@ export class ActionRunner {
 
   async #start(action: StartAction, flight: Flight, signal: AbortSignal): Promise<ActionOutcome> {
     const { runtime, clock, logger, onProgress } = this.#options;
-    const { taskId, task, template, restarts, remains } = action;
-    await this.#ensureImage(template.image, signal);
+    const { taskId, task, container, restarts, remains } = action;
+    await Promise.all(action.images.map((image) => this.#ensureImage(image, signal)));
     using _slot = await this.#starts.take({ signal });
     flight.activity = "starting";
     onProgress();
     for (const id of remains) await runtime.remove(id, { signal });
-    const { self: nodeId } = this.#options;
-    const labels = makeContainerLabels({
-      ...task,
-      clusterId: this.#options.clusterId(),
-      nodeId,
-      taskId,
-      restarts,
-    });
-    const request = { taskId, name: containerName(task, restarts), template, labels };
+    const request = this.#requestOf(action);
     const containerId = await withTimeout(clock, { timeoutMs: startTimeoutMs, signal }, (limited) =>
       runtime.run(request, { signal: limited }),
     );
     logger.info(
-      { task: taskId, service: task.service, containerId, restarts },
+      { task: taskId, service: task.service, container: container.name, containerId, restarts },
       "container started",
     );
-    return { kind: "started", taskId, containerId };
+    return { kind: "started", taskId, containerId, isMain: container.role === "main" };
+  }
+
+  #requestOf(action: StartAction): ContainerRequest {
+    const { taskId, task, container, restarts, networkOf, volumesFrom } = action;
+    const labels = makeContainerLabels({
+      ...task,
+      clusterId: this.#options.clusterId(),
+      nodeId: this.#options.self,
+      taskId,
+      restarts,
+      container: container.name,
+    });
+    return {
+      taskId,
+      name: containerName(task, container.name, restarts),
+      template: container.template,
+      labels,
+      ...(networkOf === undefined ? {} : { networkOf }),
+      ...(volumesFrom === undefined || volumesFrom.length === 0 ? {} : { volumesFrom }),
+    };
   }
 
   async #stop(action: StopAction, signal: AbortSignal): Promise<ActionOutcome> {
     const { runtime, clock, logger } = this.#options;
-    const { taskId, containers, graceMs, stopSignal } = action;
-    const timeoutMs = graceMs + stopSlackMs;
-    const stop = async (id: string) => {
+    const { taskId, containers } = action;
+    const stop = async ({ id, graceMs, stopSignal }: StopOrder) => {
+      const timeoutMs = graceMs + stopSlackMs;
       await withTimeout(clock, { timeoutMs, signal }, async (limited) => {
         const how = { graceMs, ...(stopSignal === undefined ? {} : { stopSignal }) };
         await runtime.stop(id, { ...how, signal: limited });
@@ -165,7 +186,8 @@ export class ActionRunner {
       });
       logger.info({ task: taskId, containerId: id }, "container stopped and removed");
     };
-    await Promise.all(containers.map(stop));
+    await Promise.all(containers.filter(({ isLast }) => !isLast).map(stop));
+    await Promise.all(containers.filter(({ isLast }) => isLast).map(stop));
     return { kind: "ended", taskId };
   }
 

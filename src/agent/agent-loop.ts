@@ -15,6 +15,7 @@ import type { Container, ContainerRuntime } from "../runtime/index.ts";
 import { type ActionOutcome, ActionRunner } from "./action-runner.ts";
 import { HealthMonitor, type HealthTarget, type Probes } from "./health-monitor.ts";
 import { type NodePlan, planNode } from "./plan-node.ts";
+import { healthTargetsOf } from "./pod.ts";
 import { reportTasks } from "./report.ts";
 import { newTaskRecord, recordEnd, recordRunning, type TaskRecord } from "./task-record.ts";
 
@@ -167,7 +168,7 @@ class RunningAgent implements Agent {
       records: this.#records,
       activityOf: (taskId) => this.#actions.activityOf(taskId),
       healthOf: (containerId) => this.#health.of(containerId),
-      isChecked: (task) => this.#templateOf(task)?.healthCheck !== undefined,
+      templateOf: (task) => this.#templateOf(task),
       previous: this.#statuses.get(),
       now: this.#options.clock.now(),
       monotonicMs: this.#options.clock.monotonic(),
@@ -182,7 +183,7 @@ class RunningAgent implements Agent {
     switch (outcome.kind) {
       case "started": {
         const running = { id: outcome.containerId, startedAtMs: clock.now() };
-        records.set(outcome.taskId, recordRunning(record, running));
+        if (outcome.isMain) records.set(outcome.taskId, recordRunning(record, running));
         break;
       }
       case "start_failed": {
@@ -209,11 +210,13 @@ class RunningAgent implements Agent {
 
   #healthTargets(): readonly HealthTarget[] {
     const tasks = new Map(this.#tasks.map((task) => [task.id, task]));
-    return this.#containers.flatMap(({ id, taskId, state, endpoints }): HealthTarget[] => {
+    const byTask = Map.groupBy(this.#containers, ({ taskId }) => taskId);
+    return [...byTask].flatMap(([taskId, containers]) => {
       const task = tasks.get(taskId);
-      const spec = task === undefined ? undefined : this.#templateOf(task)?.healthCheck;
-      if (spec === undefined || state.kind !== "running" || task?.desired !== "running") return [];
-      return [{ containerId: id, spec, startedAtMs: state.startedAtMs, endpoints }];
+      const template = task === undefined ? undefined : this.#templateOf(task);
+      return template === undefined || task?.desired !== "running"
+        ? []
+        : healthTargetsOf(template, containers);
     });
   }
 

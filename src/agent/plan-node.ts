@@ -1,16 +1,19 @@
 import type { Task } from "../cluster/index.ts";
 import type { TaskId } from "../kernel/index.ts";
-import type { Container } from "../runtime/index.ts";
-import type { TaskTemplate } from "../spec/index.ts";
+import type { Container, ContainerRequest } from "../runtime/index.ts";
+import { containersOf, type TaskContainer, type TaskTemplate } from "../spec/index.ts";
 import type { ContainerHealth } from "./health.ts";
+import { isDone, mayStart, nextContainer, presentContainers } from "./pod.ts";
+import type { ContainerEnd } from "./restart-policy.ts";
 import {
   adoptedRecord,
+  containerNameOf,
+  containerText,
   endOfExited,
   endOfMissing,
   recordEnd,
   recordFencedOff,
   recordRunning,
-  restartsOf,
   type TaskRecord,
 } from "./task-record.ts";
 
@@ -44,23 +47,32 @@ export type NodePlanInput = {
 
 /** At most one per task. */
 export type NodeAction =
-  /** Gets the image, removes the remains of earlier attempts, then runs the container. */
+  /** Gets the images, removes the remains of earlier attempts, then runs the container. */
   | {
       readonly kind: "start";
       readonly taskId: TaskId;
       readonly task: Task;
+      /** Of the task. */
       readonly template: TaskTemplate;
+      readonly container: TaskContainer;
+      readonly networkOf: string | undefined;
+      readonly volumesFrom: ContainerRequest["volumesFrom"];
+      /** The first container of a pod waits for the images of all. */
+      readonly images: readonly string[];
       readonly restarts: number;
       readonly remains: readonly string[];
     }
   /** Stops them where they run, then removes them. */
-  | {
-      readonly kind: "stop";
-      readonly taskId: TaskId;
-      readonly containers: readonly string[];
-      readonly graceMs: number;
-      readonly stopSignal: string | undefined;
-    };
+  | { readonly kind: "stop"; readonly taskId: TaskId; readonly containers: readonly StopOrder[] };
+
+/** How one container is stopped. */
+export type StopOrder = {
+  readonly id: string;
+  readonly graceMs: number;
+  readonly stopSignal: string | undefined;
+  /** It is stopped after the others, whose network it has. */
+  readonly isLast: boolean;
+};
 
 export type NodePlan = {
   readonly actions: readonly NodeAction[];
@@ -105,8 +117,7 @@ function planTask(input: NodePlanInput, task: Task, containers: readonly Contain
   if (input.busy.has(task.id)) return { record: known };
   if (input.isFencedOff?.(task) === true) return planFencedOff(input, task, known, containers);
   if (task.desired === "stopped") return planStopped(input, task, known, containers);
-  // A job's task that has ended: what is left of its container stays, people read its logs.
-  if (task.result !== undefined) return { record: known };
+  if (task.result !== undefined) return planEnded(input, task, known, containers);
   const record = known ?? adoptedRecord(containers);
   const template = input.templateOf(task);
   if (template === undefined) {
@@ -152,6 +163,18 @@ function planStopped(
     : { record, wakeAtMs: stopAtMs };
 }
 
+/** A job's task that has ended: what is left of its container stays, people read its logs. */
+function planEnded(
+  input: NodePlanInput,
+  task: Task,
+  record: TaskRecord | undefined,
+  containers: readonly Container[],
+): TaskPlan {
+  const running = containers.filter(isRunning);
+  if (running.length === 0) return { record };
+  return { record, action: stopAll(task.id, running, input.templateOf(task)) };
+}
+
 type Wanted = { readonly task: Task; readonly template: TaskTemplate };
 
 function planRunning(
@@ -162,61 +185,107 @@ function planRunning(
 ): TaskPlan {
   const { task, template } = wanted;
   const record = before.final === undefined ? observe(input, wanted, before, containers) : before;
-  const isCurrent = (each: Container) =>
-    record.final === undefined &&
-    each.state.kind === "running" &&
-    restartsOf(each) === record.history.restarts;
-  const current = containers.find(isCurrent);
-  const others = containers.filter((each) => each !== current);
+  const present =
+    record.final === undefined
+      ? presentContainers(record, containers)
+      : new Map<string, Container>();
+  const current = new Set(present.values());
+  const others = containers.filter((each) => !current.has(each));
   const overdue = others.filter(isRunning);
   if (overdue.length > 0) return { record, action: stopAll(task.id, overdue, template) };
   // What is left of a task that failed stays until the task goes: people read its logs.
   if (record.final !== undefined) return { record };
-  if (current !== undefined) {
+  const next = nextContainer(template, present);
+  if (next === undefined) {
     return others.length === 0
       ? { record }
       : { record, action: stopAll(task.id, others, template) };
   }
   if (record.startAtMs > input.monotonicMs) return { record, wakeAtMs: record.startAtMs };
-  const { restarts } = record.history;
-  const remains = others.map(({ id }) => id);
+  if (!mayStart(input, template, next, present)) return { record };
+  return { record, action: startOf(wanted, record, next, { present, others }) };
+}
+
+function startOf(
+  { task, template }: Wanted,
+  { history }: TaskRecord,
+  container: TaskContainer,
+  of: { readonly present: ReadonlyMap<string, Container>; readonly others: readonly Container[] },
+): NodeAction {
+  const { present, others } = of;
+  const volumesFrom = (container.template.volumesFrom ?? []).flatMap((each) => {
+    const source = present.get(each.container);
+    return source === undefined ? [] : [{ containerId: source.id, readOnly: each.readOnly }];
+  });
+  const first = present.size === 0 ? containersOf(template) : [container];
   return {
-    record,
-    action: { kind: "start", taskId: task.id, task, template, restarts, remains },
+    kind: "start",
+    taskId: task.id,
+    task,
+    template,
+    container,
+    networkOf:
+      container.role === "companion" ? present.get(template.pod?.main ?? "")?.id : undefined,
+    volumesFrom,
+    images: [...new Set(first.map((each) => each.template.image))],
+    restarts: history.restarts,
+    remains: others.map(({ id }) => id),
   };
 }
 
-/** Notes what happened to the task's present container since the last pass. */
+/** Notes what happened to the task's present containers since the last pass. */
 function observe(
-  { healthOf, now, monotonicMs }: NodePlanInput,
+  input: NodePlanInput,
   { template }: Wanted,
-  record: TaskRecord,
+  before: TaskRecord,
   containers: readonly Container[],
 ): TaskRecord {
-  const present = containers.find((each) => restartsOf(each) === record.history.restarts);
-  if (present === undefined) {
-    return record.runningId === undefined
-      ? record
-      : recordEnd(record, template, endOfMissing(record, now), monotonicMs);
-  }
-  const { state } = present;
-  switch (state.kind) {
-    case "created":
-      // The daemon died between creating and starting it: what remains of a start.
-      return record;
-    case "exited":
-      return recordEnd(record, template, endOfExited(record, state), monotonicMs);
-    case "running": {
-      const health = healthOf(present.id);
-      const running = recordRunning(record, { id: present.id, startedAtMs: state.startedAtMs });
-      const isKept = template.healthCheck?.keepUnhealthy === true;
-      if (health?.health !== "unhealthy" || isKept) return running;
-      const message = `The container is unhealthy: ${health.message}`;
-      const workedForMs = health.wasHealthyForMs;
-      const end = { cause: "unhealthy", message, workedForMs } as const;
-      return recordEnd(running, template, end, monotonicMs);
+  const present = presentContainers(before, containers);
+  const all = containersOf(template);
+  const last = all.findLastIndex(({ name }) => present.has(name));
+  let record = before;
+  for (const [i, each] of all.entries()) {
+    const found = present.get(each.name);
+    const end =
+      found === undefined
+        ? endOfAbsent(input, record, each, i < last)
+        : endOfPresent(input, record, each, found);
+    if (each.role === "main" && found?.state.kind === "running") {
+      record = recordRunning(record, { id: found.id, startedAtMs: found.state.startedAtMs });
     }
+    // The containers of a pod share their fate: the end of one is the end of all.
+    if (end !== undefined) return recordEnd(record, template, end, input.monotonicMs);
   }
+  return record;
+}
+
+/** The end of a container that ought to be there, as later ones are or as it was seen. */
+function endOfAbsent(
+  { now }: NodePlanInput,
+  record: TaskRecord,
+  { name, role }: TaskContainer,
+  isMissed: boolean,
+): ContainerEnd | undefined {
+  // What has run to its end may go.
+  if (role === "init") return undefined;
+  const wasSeen = role === "main" && record.runningId !== undefined;
+  return isMissed || wasSeen ? endOfMissing(record, name, now) : undefined;
+}
+
+function endOfPresent(
+  { healthOf }: NodePlanInput,
+  record: TaskRecord,
+  container: TaskContainer,
+  { id, state }: Container,
+): ContainerEnd | undefined {
+  if (state.kind === "exited") {
+    return isDone(container, state) ? undefined : endOfExited(record, container, state);
+  }
+  const health = healthOf(id);
+  const isKept = container.template.healthCheck?.keepUnhealthy === true;
+  if (health?.health !== "unhealthy" || isKept) return undefined;
+  const message = `${containerText(container.name)} is unhealthy: ${health.message}`;
+  return { cause: "unhealthy", message, workedForMs: health.wasHealthyForMs };
 }
 
 function stopAll(
@@ -224,13 +293,19 @@ function stopAll(
   containers: readonly Container[],
   template: TaskTemplate | undefined,
 ): NodeAction {
-  return {
-    kind: "stop",
-    taskId,
-    containers: containers.map(({ id }) => id),
-    graceMs: template?.stopGracePeriodMs ?? unknownGraceMs,
-    stopSignal: template?.stopSignal,
-  };
+  const known = new Map(
+    template === undefined ? [] : containersOf(template).map((each) => [each.name, each]),
+  );
+  const orders = containers.map((each): StopOrder => {
+    const container = known.get(containerNameOf(each));
+    return {
+      id: each.id,
+      graceMs: container?.template.stopGracePeriodMs ?? unknownGraceMs,
+      stopSignal: container?.template.stopSignal,
+      isLast: container?.role === "main",
+    };
+  });
+  return { kind: "stop", taskId, containers: orders };
 }
 
 function isRunning({ state }: Container): boolean {

@@ -1,4 +1,5 @@
 import {
+  type ContainerStatus,
   isFinal,
   phaseOrder,
   type Task,
@@ -8,7 +9,9 @@ import {
 } from "../cluster/index.ts";
 import type { TaskId } from "../kernel/index.ts";
 import type { Container } from "../runtime/index.ts";
+import type { TaskTemplate } from "../spec/index.ts";
 import type { ContainerHealth } from "./health.ts";
+import { containerStatuses, healthOfPod, isPodUp } from "./pod-status.ts";
 import { restartsOf, type TaskRecord } from "./task-record.ts";
 
 /** What this node is doing about a task at this moment. */
@@ -20,8 +23,7 @@ export type ReportInput = {
   readonly records: ReadonlyMap<TaskId, TaskRecord>;
   readonly activityOf: (taskId: TaskId) => Activity | undefined;
   readonly healthOf: (containerId: string) => ContainerHealth | undefined;
-  /** Whether the task's template asks for a health check. */
-  readonly isChecked: (task: Task) => boolean;
+  readonly templateOf: (task: Task) => TaskTemplate | undefined;
   /** What was reported last. */
   readonly previous: readonly TaskStatus[];
   /** Wall clock, ms. */
@@ -62,22 +64,33 @@ function statusOfTask(
 ): TaskStatus | undefined {
   const record = input.records.get(task.id);
   const running = containers.filter(isRunning).sort((a, b) => restartsOf(b) - restartsOf(a))[0];
-  if (task.result !== undefined) return statusOfEnded(input, task, record, task.result);
-  if (record?.final !== undefined) return statusAtRest(input, task, record, record.final);
+  const template = input.templateOf(task);
+  const isPod = template?.pod !== undefined;
+  const parts = isPod ? containerStatuses(template, record, containers, input.healthOf) : [];
+  const pod = isPod ? { containers: parts } : {};
+  if (task.result !== undefined) {
+    return { ...statusOfEnded(input, task, record, task.result), ...pod };
+  }
+  if (record?.final !== undefined) {
+    return { ...statusAtRest(input, task, record, record.final), ...pod };
+  }
   if (task.desired === "stopped") {
     if (running !== undefined) {
-      return statusOfRunning(input, running, "stopping", "none", record);
+      return { ...statusOfRunning(input, running, "stopping", "none", record), ...pod };
     }
     const isGone = containers.length === 0 && input.activityOf(task.id) === undefined;
-    return isGone ? undefined : statusAtRest(input, task, record, "stopping");
+    return isGone ? undefined : { ...statusAtRest(input, task, record, "stopping"), ...pod };
   }
-  if (running !== undefined) {
-    const unknown = input.isChecked(task) ? "starting" : "none";
-    const health = input.healthOf(running.id)?.health ?? unknown;
-    return statusOfRunning(input, running, "running", health, record);
+  const main = isPod ? runningMain(parts, containers) : running;
+  if (main !== undefined) {
+    const unknown = template?.healthCheck === undefined ? "none" : "starting";
+    const health = isPod ? healthOfPod(parts) : (input.healthOf(main.id)?.health ?? unknown);
+    const status = statusOfRunning(input, main, "running", health, record);
+    return isPod ? { ...status, ...pod, sinceMs: lastStartMs(parts, containers) } : status;
   }
-  const phase = input.activityOf(task.id) === "starting" ? "starting" : "preparing";
-  return statusAtRest(input, task, record, phase);
+  const isStarting =
+    input.activityOf(task.id) === "starting" || parts.some(({ state }) => state !== "waiting");
+  return { ...statusAtRest(input, task, record, isStarting ? "starting" : "preparing"), ...pod };
 }
 
 function statusOfRunning(
@@ -104,6 +117,24 @@ function statusOfRunning(
     message: (health === "unhealthy" && probe !== "" ? probe : message).slice(0, maxMessageLength),
     sinceMs: phase === "running" ? startedAtMs : input.now,
   };
+}
+
+/** The main container of a pod, once all of the pod's are as they should be. */
+function runningMain(
+  parts: readonly ContainerStatus[],
+  containers: readonly Container[],
+): Container | undefined {
+  const main = parts.find(({ role }) => role === "main");
+  return isPodUp(parts) ? containers.find(({ id }) => id === main?.containerId) : undefined;
+}
+
+/** When a pod was complete. */
+function lastStartMs(parts: readonly ContainerStatus[], containers: readonly Container[]): number {
+  const ids = new Set(parts.map(({ containerId }) => containerId));
+  const running = containers.filter(({ id }) => ids.has(id));
+  return Math.max(
+    ...running.map(({ state }) => (state.kind === "running" ? state.startedAtMs : 0)),
+  );
 }
 
 /** The agreed result counts, also when this node has forgotten how the task ended. */

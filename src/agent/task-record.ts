@@ -1,6 +1,6 @@
 import type { Task } from "../cluster/index.ts";
 import { type Container, containerLabels } from "../runtime/index.ts";
-import type { TaskTemplate } from "../spec/index.ts";
+import type { TaskContainer, TaskTemplate } from "../spec/index.ts";
 import {
   type ContainerEnd,
   decideRestart,
@@ -14,7 +14,7 @@ import {
  */
 export type TaskRecord = {
   readonly history: RestartHistory;
-  /** The container that was last known to run for it; it is missed when it is gone. */
+  /** The main container that was last known to run for it; it is missed when it is gone. */
   readonly runningId?: string;
   readonly runningSinceMs?: number;
   /** Not to be started before this, monotonic, ms. */
@@ -41,7 +41,12 @@ export function restartsOf({ labels }: Container): number {
   return Number.isSafeInteger(restarts) && restarts >= 0 ? restarts : 0;
 }
 
-/** Notes that the container runs. */
+/** Its name in its pod; empty where the task has one container. */
+export function containerNameOf({ labels }: Container): string {
+  return labels[containerLabels.container] ?? "";
+}
+
+/** Notes that the main container runs. */
 export function recordRunning(
   record: TaskRecord,
   { id, startedAtMs }: { readonly id: string; readonly startedAtMs: number },
@@ -82,6 +87,7 @@ export function recordFencedOff(record: TaskRecord): TaskRecord {
 /** How a container that stands still came to its end. */
 export function endOfExited(
   record: TaskRecord,
+  { name, role }: Pick<TaskContainer, "name" | "role">,
   state: Extract<Container["state"], { readonly kind: "exited" }>,
 ): ContainerEnd {
   const { exitCode, isOomKilled, error, finishedAtMs } = state;
@@ -89,31 +95,42 @@ export function endOfExited(
   // 137 and 143: SIGKILL and SIGTERM, which nobody sends to himself.
   const isKilled = (exitCode === 137 || exitCode === 143) && !isOomKilled;
   const how = isOomKilled
-    ? "The container was killed because it used more memory than its limit"
+    ? "was killed because it used more memory than its limit"
     : isKilled
-      ? "The container was killed from outside"
-      : "The container exited";
+      ? "was killed from outside"
+      : "exited";
   const detail = error === "" ? "" : `: ${error}`;
   return {
     cause: isKilled ? "killed" : "exited",
-    exitCode,
-    message: `${how} (exit code ${exitCode})${detail}.`,
+    // That a companion ends well is no success of the task.
+    ...(role === "main" || exitCode !== 0 ? { exitCode } : {}),
+    message: `${containerText(name)} ${how} (exit code ${exitCode})${detail}.`,
     workedForMs: Math.max(0, finishedAtMs - startedAtMs),
   };
 }
 
 /** The end of a container that ran and is not there any more. */
-export function endOfMissing(record: TaskRecord, now: number): ContainerEnd {
+export function endOfMissing(record: TaskRecord, name: string, now: number): ContainerEnd {
   return {
     cause: "killed",
-    message: "The container was removed from outside.",
+    message: `${containerText(name)} was removed from outside.`,
     workedForMs: Math.max(0, now - (record.runningSinceMs ?? now)),
   };
 }
 
-/** `shop-web-3-k3j9x2`, with `-2` for the second restart: unique among what exists at a time. */
-export function containerName(task: Task, restarts: number): string {
+/** The beginning of a sentence about a container. */
+export function containerText(name: string): string {
+  return name === "" ? "The container" : `The container ${name}`;
+}
+
+/**
+ * `shop-web-3-k3j9x2`, of a pod `shop-web-3-k3j9x2-sidecar`, with `-2` for the second restart:
+ * unique among what exists at a time.
+ */
+export function containerName(task: Task, name: string, restarts: number): string {
   const service = task.service.replace("/", "-");
-  const base = `${service}-${task.slot}-${task.id.slice(0, 6)}`;
+  const base = [service, task.slot, task.id.slice(0, 6), name]
+    .filter((part) => part !== "")
+    .join("-");
   return restarts === 0 ? base : `${base}-${restarts}`;
 }

@@ -9,6 +9,7 @@ import {
   templateOf,
 } from "../cluster/index.ts";
 import type { NodeId, ServiceKey } from "../kernel/index.ts";
+import { reservationOf } from "../spec/index.ts";
 import type { NodeDetail, NodeTask, NodeView } from "./node-views.ts";
 import { timeText } from "./time-text.ts";
 import { type Facts, isWanted, nodeName, taskView } from "./views-of-state.ts";
@@ -66,9 +67,11 @@ function reservedBy(
   let cpuMillis = 0;
   let memoryBytes = 0;
   for (const task of tasks) {
-    const reservations = templateOf(state, task)?.reservations;
-    cpuMillis += reservations?.cpuMillis ?? 0;
-    memoryBytes += reservations?.memoryBytes ?? 0;
+    const template = templateOf(state, task);
+    if (template === undefined) continue;
+    const reserved = reservationOf(template);
+    cpuMillis += reserved.cpuMillis ?? 0;
+    memoryBytes += reserved.memoryBytes ?? 0;
   }
   return { cpuMillis, memoryBytes };
 }

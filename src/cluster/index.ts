@@ -52,6 +52,7 @@ export { sameValue } from "./same-value.ts";
 export type { StateDigest } from "./state-digest.ts";
 export {
   type BoundHostPort,
+  type ContainerStatus,
   isFinal,
   isServing,
   phaseOrder,

@@ -16,10 +16,24 @@ const maxTasksPerNode = 5_000;
 
 const port = z.number().int().min(0).max(65_535);
 
+/** More than a pod may have. */
+const maxContainers = 64;
+
+const health = z.enum(["none", "starting", "healthy", "unhealthy"]);
+
+const containerSchema = z.object({
+  name: z.string().max(64),
+  role: z.enum(["init", "main", "companion"]),
+  state: z.enum(["waiting", "running", "succeeded", "failed"]),
+  health,
+  containerId: z.string().max(128).optional(),
+  exitCode: z.number().int().optional(),
+});
+
 const statusSchema = z.object({
   taskId: z.string().max(64).transform(taskId),
   phase: z.enum(["preparing", "starting", "running", "stopping", "completed", "failed"]),
-  health: z.enum(["none", "starting", "healthy", "unhealthy"]),
+  health,
   restarts: z.number().int().nonnegative(),
   containerId: z.string().max(128).optional(),
   endpoints: z.array(z.object({ target: port, address: z.string().max(64), port })).max(256),
@@ -27,6 +41,7 @@ const statusSchema = z.object({
     .array(z.object({ target: port, hostPort: port, protocol: z.enum(["tcp", "udp"]) }))
     .max(256),
   exitCode: z.number().int().optional(),
+  containers: z.array(containerSchema).max(maxContainers).optional(),
   message: z.string().max(2_000),
   sinceMs: z.number(),
   retryAtMs: z.number().optional(),

@@ -52,6 +52,17 @@ export type BoundHostPort = {
   readonly protocol: "tcp" | "udp";
 };
 
+/** One container of a pod, as its node sees it. */
+export type ContainerStatus = {
+  readonly name: string;
+  /** What it is there for: to run before the others, or as long as the pod does. */
+  readonly role: "init" | "main" | "companion";
+  readonly state: "waiting" | "running" | "succeeded" | "failed";
+  readonly health: TaskHealth;
+  readonly containerId?: string;
+  readonly exitCode?: number;
+};
+
 /** The observed half of a task, reported by its node only. `(restarts, phase)` never goes back. */
 export type TaskStatus = {
   readonly taskId: TaskId;
@@ -63,6 +74,8 @@ export type TaskStatus = {
   readonly endpoints: readonly TaskEndpoint[];
   readonly hostPorts: readonly BoundHostPort[];
   readonly exitCode?: number;
+  /** Of a pod, in the order in which they start; absent where the task has one container. */
+  readonly containers?: readonly ContainerStatus[];
   /** What went wrong last, in a sentence; empty when nothing did. */
   readonly message: string;
   /** When the present phase began, by the node's own wall clock, ms. */

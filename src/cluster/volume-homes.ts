@@ -1,5 +1,5 @@
 import type { NodeId } from "../kernel/index.ts";
-import { runsPerNode, type ServiceSpec, type TaskTemplate } from "../spec/index.ts";
+import { mountsOf, runsPerNode, type ServiceSpec, type TaskTemplate } from "../spec/index.ts";
 import type { Task } from "./task.ts";
 
 /**
@@ -19,7 +19,7 @@ export function boundVolumes(
   slot: number,
 ): readonly { readonly volume: string; readonly key: string }[] {
   if (runsPerNode(mode)) return [];
-  return template.mounts.flatMap(({ kind, source }) =>
+  return mountsOf(template).flatMap(({ kind, source }) =>
     kind === "volume" && source !== undefined ? [{ volume: source, key: `${source}#${slot}` }] : [],
   );
 }

@@ -10,6 +10,8 @@ export const containerLabels = {
   revision: "skein.revision",
   /** How often this task's container was started again before this one. */
   restarts: "skein.restarts",
+  /** Its name in its pod; absent where a task has one container. */
+  container: "skein.container",
   /** Written by the runtimes themselves: the exposed ports, which the image's own would blur. */
   exposedPorts: "skein.ports",
 } as const;
@@ -22,6 +24,8 @@ export function makeContainerLabels(of: {
   readonly slot: number;
   readonly revision: number;
   readonly restarts: number;
+  /** Empty where the task has one container. */
+  readonly container?: string;
 }): Readonly<Record<string, string>> {
   return {
     [containerLabels.clusterId]: of.clusterId,
@@ -31,6 +35,7 @@ export function makeContainerLabels(of: {
     [containerLabels.slot]: String(of.slot),
     [containerLabels.revision]: String(of.revision),
     [containerLabels.restarts]: String(of.restarts),
+    ...(of.container ? { [containerLabels.container]: of.container } : {}),
   };
 }
 

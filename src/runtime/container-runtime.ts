@@ -10,6 +10,13 @@ export type ContainerRequest = {
   readonly template: TaskTemplate;
   /** `skein.*` labels; see `container-labels.ts`. */
   readonly labels: Readonly<Record<string, string>>;
+  /**
+   * A running container of this node whose network this one shares, so that both reach each
+   * other on `localhost`. The ports of both are those of that one. Absent: a network of its own.
+   */
+  readonly networkOf?: string;
+  /** Containers of this node, running or not, whose mounts it has besides its own. */
+  readonly volumesFrom?: readonly { readonly containerId: string; readonly readOnly: boolean }[];
 };
 
 /** A container as the engine sees it now. */

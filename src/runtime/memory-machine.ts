@@ -129,6 +129,7 @@ export class MemoryMachine {
     if (this.containers.some((container) => container.request.name === request.name)) {
       throw new RuntimeError("invalid_request", `The name ${request.name} is taken.`);
     }
+    this.#checkOthers(request);
     this.#created += 1;
     const container: MemoryContainer = {
       id: `memory-${this.#created.toString().padStart(6, "0")}`,
@@ -155,11 +156,14 @@ export class MemoryMachine {
   start(container: MemoryContainer): void {
     const { id, request } = container;
     this.#require(id); // Somebody may have removed it during the start.
-    container.hostPorts = this.#bindHostPorts(request);
-    container.endpoints = request.template.exposedPorts.map((target) => {
-      this.#nextPort += 1;
-      return { target, address: "127.0.0.1", port: this.#nextPort };
-    });
+    // Ports belong to the network, and so to the container whose network it is.
+    if (request.networkOf === undefined) {
+      container.hostPorts = this.#bindHostPorts(request);
+      container.endpoints = request.template.exposedPorts.map((target) => {
+        this.#nextPort += 1;
+        return { target, address: "127.0.0.1", port: this.#nextPort };
+      });
+    }
     container.state = { kind: "running", startedAtMs: this.clock.now() };
     this.#changed(container);
     this.#options.program?.({
@@ -223,6 +227,18 @@ export class MemoryMachine {
       }
       return { target, hostPort: published, protocol };
     });
+  }
+
+  /** Those whose network or mounts it is to share. */
+  #checkOthers({ name, networkOf, volumesFrom = [] }: ContainerRequest): void {
+    if (networkOf !== undefined && this.find(networkOf)?.state.kind !== "running") {
+      const what = `The container ${name} cannot share the network of ${networkOf}, which does not run.`;
+      throw new RuntimeError("invalid_request", what);
+    }
+    const missing = volumesFrom.find(({ containerId }) => this.find(containerId) === undefined);
+    if (missing === undefined) return;
+    const what = `The container ${name} cannot have the mounts of ${missing.containerId}, which does not exist.`;
+    throw new RuntimeError("invalid_request", what);
   }
 
   #require(containerId: string): MemoryContainer {

@@ -1,6 +1,6 @@
 import { type Task, templateOf } from "../cluster/index.ts";
 import type { NodeId, TaskId } from "../kernel/index.ts";
-import type { TaskTemplate } from "../spec/index.ts";
+import { reservationOf, type TaskTemplate } from "../spec/index.ts";
 import type { Facts } from "./facts.ts";
 
 /** What is taken of one node by tasks that run there, will run there, or are still stopping. */
@@ -51,13 +51,14 @@ export class NodeUsages {
     this.#counted.add(task.id);
     const before = this.of(task.nodeId);
     const ports = template === undefined ? [] : staticHostPorts(template);
+    const reserved = template === undefined ? {} : reservationOf(template);
     const held = ports.map((key): [string, Task] => [key, task]);
     const hostPorts =
       held.length === 0 ? before.hostPorts : new Map([...before.hostPorts, ...held]);
     this.#usages.set(task.nodeId, {
       tasks: before.tasks + 1,
-      cpuMillis: before.cpuMillis + (template?.reservations.cpuMillis ?? 0),
-      memoryBytes: before.memoryBytes + (template?.reservations.memoryBytes ?? 0),
+      cpuMillis: before.cpuMillis + (reserved.cpuMillis ?? 0),
+      memoryBytes: before.memoryBytes + (reserved.memoryBytes ?? 0),
       hostPorts,
     });
   }

@@ -1,5 +1,6 @@
 import { boundVolumes } from "../cluster/index.ts";
 import type { NodeId } from "../kernel/index.ts";
+import { reservationOf } from "../spec/index.ts";
 import { cpus, memory, type Refusal, type RefusalCode } from "./explain.ts";
 import type { Facts, NodeFacts } from "./facts.ts";
 import { describeUnmet, unmetConstraint } from "./node-attributes.ts";
@@ -91,7 +92,7 @@ function shortageOf(
 ): Shortage | undefined {
   if (report === undefined) return undefined;
   const usage = usages.of(node.id);
-  const needs = template.reservations;
+  const needs = reservationOf(template);
   const freeCpu = report.capacity.cpuMillis - usage.cpuMillis;
   if (needs.cpuMillis !== undefined && needs.cpuMillis > freeCpu) {
     const numbers = `${cpus(needs.cpuMillis)} CPUs needed, ${cpus(freeCpu)} of ${cpus(report.capacity.cpuMillis)} free`;

@@ -5,6 +5,9 @@ import { z } from "zod";
  * compile to it, and the cluster stores it. Every default is already filled in.
  */
 
+/** Of one pod, besides its main container. */
+export const maxPodContainers = 20;
+
 /** A command line as the engine takes it: no shell in between. */
 const argv = z.array(z.string());
 
@@ -114,8 +117,7 @@ const engineOptions = z.strictObject({
   storageOptions: stringMap.optional(),
 });
 
-/** What makes a container: when this differs, a new revision rolls out. */
-export const taskTemplateSchema = z.strictObject({
+const containerFields = {
   image: z.string().min(1),
   entrypoint: argv.optional(),
   command: argv.optional(),
@@ -146,6 +148,41 @@ export const taskTemplateSchema = z.strictObject({
   stopGracePeriodMs: z.number().int().nonnegative(),
   /** Absent when nothing of it is set. */
   engine: engineOptions.optional(),
+  /** Of a container of a pod: others of it, by name, whose mounts it has as well. */
+  volumesFrom: z
+    .array(z.strictObject({ container: z.string(), readOnly: z.boolean() }))
+    .max(maxPodContainers)
+    .optional(),
+};
+
+const podContainerSchema = z.strictObject({
+  ...containerFields,
+  /** Unique in the pod. */
+  name: z.string(),
+  /**
+   * - `init`: runs to its end before the next one starts, on a network of its own.
+   * - `companion`: runs beside the main container, on its network.
+   */
+  role: z.enum(["init", "companion"]),
+  /** Containers of the pod that have to be healthy before this one starts. */
+  startsAfterHealthy: z.array(z.string()).max(maxPodContainers).optional(),
+});
+
+/** What makes the container, or the containers, of a task: when it differs, a new revision rolls out. */
+export const taskTemplateSchema = z.strictObject({
+  ...containerFields,
+  /**
+   * The other containers of a pod; absent: the one that the template describes is alone. That
+   * one is the main container: its network is the pod's, and with it the ports of all.
+   */
+  pod: z
+    .strictObject({
+      /** The name of the main container. */
+      main: z.string(),
+      /** In the order in which they start; the main container comes after the `init` ones. */
+      others: z.array(podContainerSchema).min(1).max(maxPodContainers),
+    })
+    .optional(),
 });
 
 const rolloutSpec = z.strictObject({
@@ -269,6 +306,7 @@ export type HealthCheckSpec = z.infer<typeof healthCheckSpec>;
 export type PortSpec = z.infer<typeof portSpec>;
 export type MountSpec = z.infer<typeof mountSpec>;
 export type TaskTemplate = z.infer<typeof taskTemplateSchema>;
+export type PodContainer = z.infer<typeof podContainerSchema>;
 export type RolloutSpec = z.infer<typeof updateSpec>;
 export type FailoverSpec = z.infer<typeof failoverSpec>;
 export type StrategySpec = z.infer<typeof strategySpec>;

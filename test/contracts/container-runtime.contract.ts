@@ -322,6 +322,22 @@ export async function containerRuntimeContract(
     t.same(stopped?.endpoints, []);
   });
 
+  await t.test("a container that shares another's network has no ports of its own", async (t) => {
+    const owner = await runtime.run(shell("polite", { exposedPorts: [8080] }), { signal });
+    const request = { ...shell("polite", { exposedPorts: [9090] }), networkOf: owner };
+    const guest = await runtime.run(request, { signal });
+    const found = await whenContainer(runtime, guest, (each) => each !== undefined, soon());
+    t.match(found, { state: { kind: "running" }, endpoints: [], hostPorts: [] });
+    const targets = (await runtime.list({ signal })).find(({ id }) => id === owner)?.endpoints;
+    t.match(targets, [{ target: 8080 }]);
+    await runtime.remove(owner, { signal });
+    const before = (await runtime.list({ signal })).length;
+    const late = { ...shell("polite"), networkOf: owner };
+    await t.rejects(runtime.run(late, { signal }), { code: /^(invalid_request|engine_failed)$/ });
+    t.equal((await runtime.list({ signal })).length, before, "nothing is left of it");
+    await runtime.remove(guest, { signal });
+  });
+
   await t.test("listeners hear of a crash", async (t) => {
     const id = await runtime.run(shell("polite"), { signal });
     await whenReady(id);

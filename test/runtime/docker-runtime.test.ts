@@ -328,6 +328,24 @@ t.test("the Docker runtime", { skip, timeout: 60_000 }, async (t) => {
     t.equal(output.length, 4096);
   });
 
+  await t.test("containers with one network reach each other on localhost", async (t) => {
+    const mounts = [{ kind: "volume", target: "/www", readOnly: false }] as const;
+    const script = "echo shared > /www/index.html; exec httpd -f -p 8080 -h /www";
+    const web = taskTemplate({ ...idle, entrypoint: ["sh", "-c"], command: [script] });
+    const exposing = { ...web, exposedPorts: [8080, 9090], mounts: [...mounts] };
+    const networkOf = await runtime.run(containerRequest(exposing), { signal });
+    const volumesFrom = [{ containerId: networkOf, readOnly: true }];
+    const guest = { ...containerRequest(taskTemplate(idle)), networkOf, volumesFrom };
+    const id = await runtime.run(guest, { signal });
+    const run = async (line: string) => await runtime.exec(id, ["sh", "-c", line], { signal });
+    const asked =
+      "for i in 1 2 3 4 5 6 7 8 9; do wget -qO- 127.0.0.1:8080 && break; sleep 0.2; done";
+    t.same(await run(asked), { exitCode: 0, output: "shared\n" });
+    t.same(await run("cat /www/index.html"), { exitCode: 0, output: "shared\n" });
+    t.match(await run("echo more > /www/index.html"), { exitCode: 1, output: /[Rr]ead-only/ });
+    for (const each of [id, networkOf]) await runtime.remove(each, { signal });
+  });
+
   await t.test("a line of many pieces arrives as one", async (t) => {
     const script = "head -c 50000 /dev/zero | tr '\\0' x; echo; echo end";
     const template = taskTemplate({ ...idle, entrypoint: ["sh", "-c"], command: [script] });

@@ -182,6 +182,21 @@ t.test("the process runtime", { skip, timeout: 90_000 }, async (t) => {
     t.equal(ports.size, 4, "no two are the same");
   });
 
+  await t.test(
+    "a container that shares another's network knows the ports of that one",
+    async (t) => {
+      const owner = await run({ image: "sleep", command: ["50"], exposedPorts: [80] });
+      const template = taskTemplate({
+        image: "sh",
+        command: ["-c", "echo $SKEIN_PORT_80 $PORT $SKEIN_ADDRESS"],
+      });
+      const guest = { ...containerRequest(template), networkOf: owner };
+      const id = await runtime.run(guest, { signal });
+      const port = (await runtime.list({ signal })).find((each) => each.id === owner)?.endpoints[0];
+      t.same(await outputOf(id), [`${port?.port} 127.0.0.1`], "and none of them is its own");
+    },
+  );
+
   await t.test("PORT of the user stays, unless it names an exposed port", async (t) => {
     const ofDatabase = await runScript("echo $PORT", {
       exposedPorts: [80],

@@ -16,7 +16,7 @@ export type DockerPlacement = {
 
 /** What the engine is asked for; everything is explicit in the template already. */
 export function createOptionsOf(
-  { template, labels }: ContainerRequest,
+  { template, labels, networkOf, volumesFrom = [] }: ContainerRequest,
   placement: DockerPlacement,
 ): ContainerCreateOptions {
   const { entrypoint, command, workingDirectory, user, hostname, stopSignal } = template;
@@ -31,7 +31,8 @@ export function createOptionsOf(
     ...configOf(template.engine),
     Env: Object.entries(template.environment).map(([name, value]) => `${name}=${value}`),
     StopTimeout: Math.ceil(template.stopGracePeriodMs / 1000),
-    ExposedPorts: portsOf(template),
+    // The engine refuses ports where the network is another container's.
+    ...(networkOf === undefined && { ExposedPorts: portsOf(template) }),
     Labels: {
       ...mergeContainerLabels(template.labels, labels),
       [containerLabels.nodeId]: placement.nodeId,
@@ -39,9 +40,16 @@ export function createOptionsOf(
       [containerLabels.exposedPorts]: template.exposedPorts.join(","),
     },
     HostConfig: {
-      NetworkMode: placement.network,
-      PortBindings: portBindingsOf(template, placement.hostAddress),
+      NetworkMode: networkOf === undefined ? placement.network : `container:${networkOf}`,
+      ...(networkOf === undefined && {
+        PortBindings: portBindingsOf(template, placement.hostAddress),
+      }),
       Mounts: template.mounts.map(mountSettingsOf),
+      ...(volumesFrom.length > 0 && {
+        VolumesFrom: volumesFrom.map(
+          ({ containerId, readOnly }) => `${containerId}:${readOnly ? "ro" : "rw"}`,
+        ),
+      }),
       // Only when wanted: false would override an engine that gives every container an init.
       ...(template.init && { Init: true }),
       ReadonlyRootfs: template.readOnlyRoot,

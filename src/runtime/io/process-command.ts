@@ -39,7 +39,8 @@ export function refuseUnsupported({
   mounts,
   user,
   engine,
-}: Pick<TaskTemplate, "mounts" | "user" | "engine">): void {
+  volumesFrom,
+}: Pick<TaskTemplate, "mounts" | "user" | "engine" | "volumesFrom">): void {
   const [option] = Object.keys(engine ?? {});
   if (option !== undefined) {
     const words = option.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
@@ -53,6 +54,12 @@ export function refuseUnsupported({
     throw new RuntimeError(
       "invalid_request",
       `The process runtime cannot mount ${mount.target}, because its programs see the machine's own files: name the path directly, or run a container engine.`,
+    );
+  }
+  if (volumesFrom !== undefined) {
+    throw new RuntimeError(
+      "invalid_request",
+      "The process runtime has no mounts that a container could take over from another (volumes_from): leave it out, or run a container engine.",
     );
   }
   const name = user?.split(":")[0];
@@ -102,11 +109,14 @@ async function resolveProgram(
   return (await firstExecutable(inImage)) ?? (await findOnPath(name, path));
 }
 
-/** What the program sees: little of the daemon's, the template's, and where it has to listen. */
+/**
+ * What the program sees: little of the daemon's, the template's, and where it has to listen.
+ * `isGuest`: the ports are another program's, among which one of its own may be.
+ */
 export function environmentOf(
   template: TaskTemplate,
   ports: readonly { readonly target: number; readonly port: number }[],
-  listenAddress: string,
+  { listenAddress, isGuest }: { readonly listenAddress: string; readonly isGuest: boolean },
 ): Readonly<Record<string, string>> {
   const base = Object.fromEntries(
     inherited.flatMap((name) => {
@@ -122,7 +132,9 @@ export function environmentOf(
   // A PORT that names one of the exposed ports means "where I listen"; any other is the user's.
   const wanted = template.environment["PORT"];
   const first =
-    wanted === undefined ? ports[0] : ports.find(({ target }) => String(target) === wanted);
+    wanted === undefined && !isGuest
+      ? ports[0]
+      : ports.find(({ target }) => String(target) === wanted);
   const port = first === undefined ? {} : { PORT: String(first.port) };
   return { ...environment, ...port, SKEIN_ADDRESS: listenAddress };
 }

@@ -5,7 +5,7 @@ import { containerLabels, mergeContainerLabels } from "../container-labels.ts";
 import type { ContainerRequest } from "../container-runtime.ts";
 import { RuntimeError } from "../errors.ts";
 import { environmentOf, isFolder, refuseUnsupported, resolveArgv } from "./process-command.ts";
-import type { PortBook } from "./process-ports.ts";
+import type { AssignedPorts, PortBook } from "./process-ports.ts";
 import { type ProcessRecord, writeRecord } from "./process-record.ts";
 
 /** Finds out all that a start needs, and writes it into the container's new folder. */
@@ -18,18 +18,21 @@ export async function prepareContainer(
     readonly nodeId: NodeId;
     readonly clusterId: string;
     readonly ports: PortBook;
+    /** Of the container whose network it shares. */
+    readonly sharedPorts: AssignedPorts | undefined;
   },
 ): Promise<ProcessRecord> {
   const { template, name, taskId, labels } = request;
   refuseUnsupported(template);
-  const assigned = await of.ports.assign(of.id, template);
+  const isGuest = of.sharedPorts !== undefined;
+  const assigned = of.sharedPorts ?? (await of.ports.assign(of.id, template));
   const environment = environmentOf(
     template,
     [
       ...assigned.endpoints,
       ...assigned.hostPorts.map(({ target, hostPort }) => ({ target, port: hostPort })),
     ],
-    of.ports.listenAddressOf(assigned),
+    { listenAddress: of.ports.listenAddressOf(assigned), isGuest },
   );
   const { argv, imageFolder } = await resolveArgv(template, environment);
   const ownFolder = join(of.folder, "work");
@@ -49,8 +52,8 @@ export async function prepareContainer(
     environment,
     workingDirectory: await workingDirectoryOf(request, imageFolder ?? ownFolder, ownFolder),
     ...(template.stopSignal !== undefined && { stopSignal: template.stopSignal }),
-    endpoints: [...assigned.endpoints],
-    hostPorts: [...assigned.hostPorts],
+    endpoints: isGuest ? [] : [...assigned.endpoints],
+    hostPorts: isGuest ? [] : [...assigned.hostPorts],
   };
   await writeRecord(of.folder, record);
   return record;

@@ -18,7 +18,7 @@ import { openProcessExec } from "./process-console.ts";
 import { ProcessContainers } from "./process-containers.ts";
 import { execBeside } from "./process-exec.ts";
 import type { ProcessMonitor } from "./process-monitor.ts";
-import { PortBook } from "./process-ports.ts";
+import { type AssignedPorts, PortBook } from "./process-ports.ts";
 import { prepareContainer } from "./process-prepare.ts";
 import { listContainerIds, type ProcessRecord, readRecord } from "./process-record.ts";
 import { spawnSupervisor } from "./process-supervisor.ts";
@@ -148,12 +148,13 @@ class ProcessRuntime implements ContainerRuntime {
   ): Promise<string> {
     signal.throwIfAborted();
     this.#refuseTakenName(request.name);
+    const sharedPorts = await this.#sharedPorts(request);
     const id = randomBytes(8).toString("hex");
     const folder = join(this.#containers.folder, id);
     try {
       const { nodeId, clusterId } = this.#options;
       const { bootId } = this.#containers;
-      const of = { id, folder, bootId, nodeId, clusterId, ports: this.#ports };
+      const of = { id, folder, bootId, nodeId, clusterId, ports: this.#ports, sharedPorts };
       const record = await prepareContainer(request, of);
       signal.throwIfAborted();
       const monitor = this.#containers.adopt(record); // Before the start, to miss no event.
@@ -246,6 +247,17 @@ class ProcessRuntime implements ContainerRuntime {
     throw new RuntimeError(
       "invalid_request",
       `The name ${name} is taken by the container ${owner.record.id}.`,
+    );
+  }
+
+  /** All programs share the machine's network; of another one it has to know the ports. */
+  async #sharedPorts({ name, networkOf }: ContainerRequest): Promise<AssignedPorts | undefined> {
+    if (networkOf === undefined) return undefined;
+    const owner = this.#containers.find(networkOf);
+    if (owner !== undefined && (await owner.check()).kind === "running") return owner.record;
+    throw new RuntimeError(
+      "invalid_request",
+      `The container ${name} cannot share the network of ${networkOf}, which does not run.`,
     );
   }
 
