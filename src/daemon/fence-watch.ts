@@ -9,7 +9,7 @@ import {
   type TaskId,
   Wakeup,
 } from "../kernel/index.ts";
-import { fenceMarginMs, leaseMs } from "../spec/index.ts";
+import { fenceMarginMs, leaseMs, stopTimeMs } from "../spec/index.ts";
 
 type FenceWatchOptions = {
   readonly self: NodeId;
@@ -57,7 +57,8 @@ export function startFenceWatch(options: FenceWatchOptions): FenceWatch {
     const lease = service === undefined ? 0 : (leaseMs(service.spec) ?? 0);
     const askedAt = askedAtMs.get(task.id);
     if (askedAt === undefined) return startedAtMs + firstAnswerMs;
-    const graceMs = templateOf(state.get(), task)?.stopGracePeriodMs ?? unknownGraceMs;
+    const template = templateOf(state.get(), task);
+    const graceMs = template === undefined ? unknownGraceMs : stopTimeMs(template);
     return askedAt + lease - fenceMarginMs - graceMs;
   }
 

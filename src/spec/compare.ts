@@ -52,7 +52,9 @@ function describeChange(
   after: string | undefined,
 ): string | undefined {
   if (before === after) return undefined;
-  const isSecret = /^(?:environment|engine logging|extension) /.test(name) && secretName.test(name);
+  const isSecret =
+    /^(?:container \S+ )?(?:environment|engine logging|extension) /.test(name) &&
+    secretName.test(name);
   if (before === undefined) return isSecret ? `${name} added` : `${name} + ${shown(after)}`;
   if (after === undefined) return isSecret ? `${name} removed` : `${name} - ${shown(before)}`;
   return isSecret ? `${name} changed` : `${name} ${shown(before)} -> ${shown(after)}`;
@@ -69,43 +71,47 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
   const { template, mode, placement } = spec;
   const facts = new Map<string, string>();
   const set = (name: string, value: unknown) => flatten(facts, name, value);
+  const { pod, ...main } = template;
   set("image", template.image);
   set("mode", mode.kind);
   const { kind: _kind, ...amounts } = mode;
   set("", amounts);
   set("schedule", spec.schedule);
-  const { image: _image, exposedPorts, hostPorts, mounts, environment, labels, ...rest } = template;
-  each(facts, "environment", Object.entries(environment));
-  each(facts, "label", Object.entries(labels));
   each(facts, "service label", Object.entries(spec.labels));
   each(
     facts,
     "port",
-    [...spec.ports, ...hostPorts].map((port) => [
+    [...spec.ports, ...template.hostPorts].map((port) => [
       `${port.published ?? ""}:${port.target}/${port.protocol}`,
       `${port.mode} ${port.appProtocol}`,
     ]),
   );
-  set("exposed ports", exposedPorts);
-  each(
-    facts,
-    "mount",
-    mounts.map((mount) => [
-      mount.target,
-      [mount.kind, mount.source, mount.readOnly && "(read-only)", ...mountOptions(mount)]
-        .filter((word) => word !== undefined && word !== false)
-        .join(" "),
-    ]),
-  );
+  set("exposed ports", template.exposedPorts);
+  containerFacts(facts, "", main);
+  set("main container", pod?.main);
+  set("other containers", pod?.others.map(({ name }) => name).join(", "));
+  for (const { name, ...other } of pod?.others ?? []) {
+    set(`container ${name} image`, other.image);
+    containerFacts(facts, `container ${name} `, other);
+  }
   each(
     facts,
     "ingress",
     spec.ingress.map((rule) => [`${rule.host}${rule.path}`, String(rule.port)]),
   );
-  set("", rest);
   set("update", spec.update);
   set("rollback", spec.rollback);
   set("failover", spec.failover);
+  each(
+    facts,
+    "depends on",
+    (spec.dependsOn ?? []).map(({ service, condition, isRequired, restart }) => [
+      service,
+      [condition, !isRequired && "(not required)", restart && "(restarts with it)"]
+        .filter((word) => word !== false)
+        .join(" "),
+    ]),
+  );
   each(
     facts,
     "constraint",
@@ -121,6 +127,34 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
     Object.entries(spec.extensions ?? {}).map(([key, value]) => [key, JSON.stringify(value)]),
   );
   return facts;
+}
+
+/** What one container says beside its image and its ports. */
+function containerFacts(
+  facts: Map<string, string>,
+  prefix: string,
+  container: Omit<TaskTemplate, "pod">,
+): void {
+  const { image: _image, exposedPorts: _exposed, hostPorts: _ports, ...said } = container;
+  const { mounts, environment, labels, volumesFrom = [], ...rest } = said;
+  each(facts, `${prefix}environment`, Object.entries(environment));
+  each(facts, `${prefix}label`, Object.entries(labels));
+  each(
+    facts,
+    `${prefix}mount`,
+    mounts.map((mount) => [
+      mount.target,
+      [mount.kind, mount.source, mount.readOnly && "(read-only)", ...mountOptions(mount)]
+        .filter((word) => word !== undefined && word !== false)
+        .join(" "),
+    ]),
+  );
+  each(
+    facts,
+    `${prefix}mounts of`,
+    volumesFrom.map((each) => [each.container, each.readOnly ? "read-only" : "writable"]),
+  );
+  flatten(facts, prefix.trimEnd(), rest);
 }
 
 function mountOptions({ propagation, noCopy, sizeBytes, mode }: MountSpec): readonly string[] {

@@ -57,16 +57,21 @@ export function compileMode(
   return compileJobMode(service, { kind, replicas: undefined, retries, diagnostics });
 }
 
-/** The mode as it is named; a schedule makes a job. */
+/** The mode as it is named; a schedule, or who waits for it to complete, makes a job. */
 export function compileModeKind(
   deploy: Section | undefined,
   {
     isScheduled,
+    isAwaited,
     diagnostics,
-  }: { readonly isScheduled: boolean; readonly diagnostics: Diagnostics },
+  }: {
+    readonly isScheduled: boolean;
+    readonly isAwaited: boolean;
+    readonly diagnostics: Diagnostics;
+  },
 ): ServiceSpec["mode"]["kind"] {
   const said = deploy?.choice("mode", modes);
-  if (!isScheduled) return said ?? "replicated";
+  if (!isScheduled) return said ?? (isAwaited ? "replicated-job" : "replicated");
   if (deploy !== undefined && (said === "replicated" || said === "global")) {
     diagnostics.problem(
       deploy.positionOf("mode"),

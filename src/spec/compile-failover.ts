@@ -1,6 +1,7 @@
 import type { Diagnostics } from "./diagnostics.ts";
 import { reconnectPolicies } from "./failover-keys.ts";
 import { leastFenceAfterMs } from "./fence.ts";
+import { stopTimeMs } from "./pod.ts";
 import type { Section } from "./section.ts";
 import type { FailoverSpec, ServiceSpec, TaskTemplate } from "./service-spec.ts";
 
@@ -13,7 +14,7 @@ export function compileFailover(
     diagnostics,
   }: {
     readonly kind: ServiceSpec["mode"]["kind"];
-    readonly template: Pick<TaskTemplate, "stopGracePeriodMs">;
+    readonly template: TaskTemplate;
     readonly diagnostics: Diagnostics;
   },
 ): FailoverSpec | undefined {
@@ -54,11 +55,11 @@ function checkFence(
     diagnostics,
   }: {
     readonly afterMs: number | undefined;
-    readonly template: Pick<TaskTemplate, "stopGracePeriodMs">;
+    readonly template: TaskTemplate;
     readonly diagnostics: Diagnostics;
   },
 ): void {
-  const leastMs = template.stopGracePeriodMs + leastFenceAfterMs;
+  const leastMs = stopTimeMs(template) + leastFenceAfterMs;
   if (afterMs !== undefined && afterMs >= leastMs) return;
   const seconds = Math.ceil(leastMs / 1_000);
   diagnostics.problem(

@@ -3,7 +3,6 @@ import {
   compileModeKind,
   compilePlacement,
   compileRestart,
-  compileUpdate,
 } from "./compile-deploy.ts";
 import { compileEngine } from "./compile-engine.ts";
 import {
@@ -12,7 +11,6 @@ import {
   compileLabels,
   type EnvironmentContext,
 } from "./compile-environment.ts";
-import { compileFailover } from "./compile-failover.ts";
 import { compileHealthCheck } from "./compile-health.ts";
 import { compileIngress, type PlacedRule } from "./compile-ingress.ts";
 import { compileJobRestart, compileSchedule } from "./compile-job.ts";
@@ -20,9 +18,8 @@ import { compileMounts, type VolumeNames } from "./compile-mounts.ts";
 import { compileMachines, compilePlatform } from "./compile-nodes.ts";
 import { compileExpose, compilePorts, type PlacedPort } from "./compile-ports.ts";
 import { compileResources } from "./compile-resources.ts";
-import { compileRollback, compileStrategy } from "./compile-rollout.ts";
+import { compileRolling } from "./compile-rolling.ts";
 import type { Diagnostics } from "./diagnostics.ts";
-import { stopsFirst } from "./exclusive.ts";
 import type { Section } from "./section.ts";
 import { pullPolicies } from "./service-keys.ts";
 import { servicePattern } from "./service-name.ts";
@@ -39,6 +36,8 @@ const maxImageLength = 1_024;
 export type ServiceContext = EnvironmentContext & {
   readonly namespace: string;
   readonly volumes: VolumeNames;
+  /** Whether other services wait for this one to complete. */
+  readonly isAwaited: boolean;
 };
 
 /** A service with the places of what must be unique in the manifest. */
@@ -76,7 +75,11 @@ export function compileService(
 
   const schedule = compileSchedule(section);
   const isScheduled = section.has("x-schedule");
-  const kind = compileModeKind(deploy, { isScheduled, diagnostics });
+  const kind = compileModeKind(deploy, {
+    isScheduled,
+    isAwaited: context.isAwaited,
+    diagnostics,
+  });
   const { restart, retries } = compileRestarts(section, deploy, { kind, diagnostics });
   const template: TaskTemplate = {
     ...container,
@@ -89,14 +92,7 @@ export function compileService(
   if ((engine?.memorySwapBytes ?? 0) > 0 && template.limits.memoryBytes === undefined) {
     section.reject("memswap_limit", "together with a limit of memory", "add `mem_limit`");
   }
-  const failover = compileFailover(section, { kind, template, diagnostics });
-  const rolling = compileUpdate(deploy, { stopsFirst: stopsFirst(template, failover) });
-  if (failover?.isFenced === true && rolling.order === "start-first") {
-    const what = "a fenced service never has two tasks in one place, not even in an update";
-    diagnostics.problem(deploy?.position ?? service.position, what, "write `order: stop-first`");
-  }
-  const strategy = compileStrategy(section, { update: rolling, kind, diagnostics });
-  const rollback = compileRollback(deploy, rolling);
+  const { position } = service;
   const spec: ServiceSpec = {
     namespace: context.namespace,
     name,
@@ -106,9 +102,7 @@ export function compileService(
     template,
     ports: ports.map(({ port }) => port).filter((port) => port.mode === "ingress"),
     ingress: rules.map(({ rule }) => rule),
-    update: { ...rolling, ...(strategy && { strategy }) },
-    ...(rollback && { rollback }),
-    ...(failover && { failover }),
+    ...compileRolling(section, deploy, { kind, template, position, diagnostics }),
     placement: {
       ...placement,
       constraints: [
@@ -119,7 +113,7 @@ export function compileService(
     },
     ...(Object.keys(extensions).length > 0 && { extensions }),
   };
-  return { spec, ports, rules, section, position: service.position };
+  return { spec, ports, rules, section, position };
 }
 
 /** A job counts its retries itself; anything else is started again on its node. */

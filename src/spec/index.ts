@@ -13,7 +13,7 @@ export { fenceMarginMs, fenceNoticeMs, leaseMs } from "./fence.ts";
 export { manifestSchema } from "./json-schema.ts";
 export { type LintedManifest, lintManifest } from "./lint.ts";
 export { type ParseManifestOptions, parseManifest } from "./parse-manifest.ts";
-export { containersOf, mountsOf, reservationOf, type TaskContainer } from "./pod.ts";
+export { containersOf, mountsOf, reservationOf, stopTimeMs, type TaskContainer } from "./pod.ts";
 export { type RenderedManifest, renderManifest, renderManifestText } from "./render-manifest.ts";
 export type {
   Amounts,

@@ -137,6 +137,13 @@ function typeSchema(type: ValueType): Schema {
       return { anyOf: [scalar, reference(type.section)] };
     case "named":
       return namedSchema(type);
+    case "references":
+      return {
+        anyOf: [
+          { type: "array", items: scalar },
+          { type: "object", additionalProperties: reference(type.section) },
+        ],
+      };
     case "items":
       return itemsSchema(type.section);
     case "any":

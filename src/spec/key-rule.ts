@@ -24,6 +24,7 @@ export type SectionName =
   | "ingress"
   | "healthcheck"
   | "x-healthcheck"
+  | "depends_on"
   | "deploy"
   | "update_config"
   | "rollback_config"
@@ -72,6 +73,8 @@ export type ValueType =
   | { readonly kind: "short"; readonly section: SectionName; readonly shape: string }
   /** A map from names to maps with the keys of a section; with `shape`, or to texts. */
   | { readonly kind: "named"; readonly section: SectionName; readonly shape?: string }
+  /** A list of names, or a map from names to maps with the keys of a section. */
+  | { readonly kind: "references"; readonly section: SectionName }
   /** A list whose items are texts (`shape` shows how), or maps with the keys of a section. */
   | {
       readonly kind: "items";
@@ -184,6 +187,8 @@ export function expected(type: ValueType): string {
       return type.shape === undefined
         ? "a map of names"
         : `a map from names to \`${type.shape}\` or maps`;
+    case "references":
+      return "a list of names, or a map from names to maps";
     case "items":
       return type.section === undefined
         ? `a list of \`${type.shape}\``

@@ -35,6 +35,7 @@ import { rollbackKeys, xUpdateKeys } from "./rollout-keys.ts";
 import {
   bindKeys,
   daemonHealthcheckKeys,
+  dependsOnKeys,
   envFileKeys,
   extendsKeys,
   healthcheckKeys,
@@ -127,6 +128,7 @@ const contentKeys: SectionRules = {
 const alsoExtensions: readonly (readonly [SectionName, string])[] = [
   ["service", "cgroup"],
   ["service", "uts"],
+  ["service", "depends_on"],
   ["port", "app_protocol"],
   ["healthcheck", "start_interval"],
 ];
@@ -172,6 +174,7 @@ export const keyTable: Readonly<Record<SectionName, SectionRules>> = withExtensi
   ingress: ingressKeys,
   healthcheck: healthcheckKeys,
   "x-healthcheck": daemonHealthcheckKeys,
+  depends_on: dependsOnKeys,
   deploy: deployKeys,
   update_config: updateKeys,
   rollback_config: rollbackKeys,

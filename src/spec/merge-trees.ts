@@ -6,6 +6,7 @@ import {
   type ListTree,
   type MapEntry,
   type MapTree,
+  namesAsMap,
   pairsOf,
   type Tree,
 } from "./tree.ts";
@@ -43,6 +44,13 @@ export function mergeTrees(base: Tree, over: Tree, type: ValueType, budget: Merg
       return mergeMaps(base, over, (key) => ruleType(type.section, key), budget);
     case "named":
       return mergeMaps(base, over, () => ({ kind: "section", section: type.section }), budget);
+    case "references":
+      return mergeMaps(
+        namesAsMap(base),
+        namesAsMap(over),
+        () => ({ kind: "section", section: type.section }),
+        budget,
+      );
     case "pairs":
       return mergeMaps(pairsOf(base) ?? base, pairsOf(over) ?? over, () => anything, budget);
     case "hosts":

@@ -1,9 +1,12 @@
 import { compileFiles } from "./compile-files.ts";
 import { compileVolumes } from "./compile-mounts.ts";
+import { compileRelations } from "./compile-relations.ts";
 import { type CompiledService, compileService } from "./compile-service.ts";
+import { awaitedServices, composeServices } from "./compose-services.ts";
 import { Diagnostics } from "./diagnostics.ts";
 import { interpolate } from "./interpolate.ts";
 import { loadManifest } from "./load-manifest.ts";
+import { groupPods } from "./pod-groups.ts";
 import { openSection, type Section } from "./section.ts";
 import type { Manifest, ParsedManifest, Position } from "./service-spec.ts";
 import { shortened, type Tree } from "./tree.ts";
@@ -86,13 +89,25 @@ export function compileManifest(
   const named = top.named("services", (name) => `in service \`${name}\``, diagnosticsFor);
   checkServices(top, named.length, diagnostics);
   if (named.length > maxServices) return undefined;
-  const services = named.flatMap((service) => {
-    const own = service.section.diagnostics;
-    const context = { namespace, volumes, environment, readFile, diagnostics: own };
-    const compiled = compileService(service, context);
-    checkProfileNames(service.section);
-    return own === leftOut ? [] : [compiled];
+  const related = named.map((service) => {
+    const relations = compileRelations(service.section);
+    return { ...service, relations, diagnostics: service.section.diagnostics };
   });
+  const wanted = related.filter((service) => service.diagnostics !== leftOut);
+  const groups = groupPods(wanted);
+  const awaited = awaitedServices(groups, wanted);
+  const compiled = related.map((service) => {
+    const isAwaited = awaited.has(service.name);
+    const own = service.diagnostics;
+    const context = { namespace, volumes, environment, readFile, isAwaited, diagnostics: own };
+    checkProfileNames(service.section);
+    return { ...service, compiled: compileService(service, context) };
+  });
+  const members = compiled.filter((service) => service.diagnostics !== leftOut);
+  const leftOutNames = new Set(
+    related.flatMap(({ name, diagnostics: own }) => (own === leftOut ? [name] : [])),
+  );
+  const services = composeServices(groups, members, { leftOut: leftOutNames, diagnostics });
   for (const { position, message, hint } of leftOut.problems()) {
     diagnostics.problem(position, message, hint);
   }

@@ -47,6 +47,12 @@ export function reservationOf(template: TaskTemplate): Amounts {
   };
 }
 
+/** How long a task may take to stop: that with the network of all is stopped last. */
+export function stopTimeMs({ stopGracePeriodMs, pod }: TaskTemplate): number {
+  const others = (pod?.others ?? []).map((each) => each.stopGracePeriodMs);
+  return stopGracePeriodMs + Math.max(0, ...others);
+}
+
 /** What all containers of a task mount. */
 export function mountsOf({
   mounts,

@@ -1,5 +1,6 @@
 import { stringify } from "yaml";
-import { renderService } from "./render-service.ts";
+import { mountsOf } from "./pod.ts";
+import { renderServices } from "./render-pod.ts";
 import type { Json, Manifest, ServiceSpec } from "./service-spec.ts";
 
 export type RenderedManifest = Pick<Manifest, "namespace" | "services"> &
@@ -21,7 +22,9 @@ export function renderManifest(manifest: RenderedManifest): Readonly<Record<stri
     "x-namespace": namespace,
     ...escapedAll(extensions),
     services: Object.fromEntries(
-      services.map((spec) => [spec.name, escapedAll(renderService(spec, { volumes }))]),
+      services
+        .flatMap((spec) => renderServices(spec, services, { volumes }))
+        .map(([name, keys]) => [name, escapedAll(keys)]),
     ),
     ...(declared.length > 0 && { volumes: Object.fromEntries(declared) }),
   };
@@ -53,7 +56,7 @@ function volumeKeys({ namespace, services }: RenderedManifest): ReadonlyMap<stri
 }
 
 function volumesOf({ template }: ServiceSpec): readonly string[] {
-  return template.mounts.flatMap(({ kind, source }) =>
+  return mountsOf(template).flatMap(({ kind, source }) =>
     kind === "volume" && source !== undefined ? [source] : [],
   );
 }

@@ -13,10 +13,10 @@ import type {
 } from "./service-spec.ts";
 
 type Keys = Readonly<Record<string, Json>>;
-type Context = { readonly volumes: ReadonlyMap<string, string> };
+export type RenderContext = { readonly volumes: ReadonlyMap<string, string> };
 
-/** One service as the keys of a manifest; what is the default is left out. */
-export function renderService(spec: ServiceSpec, context: Context): Keys {
+/** One service with one container as the keys of a manifest; what is the default is left out. */
+export function renderService(spec: ServiceSpec, context: RenderContext): Keys {
   const { template } = spec;
   const deploy = renderDeploy(spec);
   const tmpfs = template.mounts.filter(({ kind }) => kind === "tmpfs").map(tmpfsText);
@@ -34,6 +34,9 @@ export function renderService(spec: ServiceSpec, context: Context): Keys {
     expose: renderExpose(spec),
     volumes: mounts.map((mount) => renderMount(mount, context)),
     tmpfs,
+    volumes_from: template.volumesFrom?.map(
+      ({ container, readOnly }) => `${container}${readOnly ? ":ro" : ""}`,
+    ),
     init: template.init || undefined,
     read_only: template.readOnlyRoot || undefined,
     cap_add: template.capAdd,
@@ -131,7 +134,7 @@ function renderExpose({ template, ports, ingress }: ServiceSpec): readonly strin
   return template.exposedPorts.filter((port) => !named.has(port)).map(String);
 }
 
-function renderMount(mount: MountSpec, { volumes }: Context): Json {
+function renderMount(mount: MountSpec, { volumes }: RenderContext): Json {
   const { kind, source, target, readOnly, propagation, noCopy } = mount;
   return present({
     type: kind,

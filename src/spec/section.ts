@@ -10,6 +10,7 @@ import {
   jsonOf,
   type MapEntry,
   type MapTree,
+  namesAsMap,
   pairsOf,
   type ScalarTree,
   type Tree,
@@ -212,6 +213,32 @@ export class Section {
       } else this.#wrongItem(path, value);
     }
     return found;
+  }
+
+  /** The names that a list holds, or a map with a section for each. */
+  references(key: string): readonly {
+    readonly name: string;
+    readonly position: Position;
+    readonly section: Section;
+  }[] {
+    const { type } = this.#rule(key);
+    assert(type.kind === "references", `\`${key}\` holds names`);
+    const tree = this.tree(key);
+    if (tree === undefined || isNull(tree)) return [];
+    const map = namesAsMap(tree);
+    if (map.kind !== "map") {
+      this.#wrong(key, tree);
+      return [];
+    }
+    return [...map.entries].flatMap(([name, { keyPosition, value }]) => {
+      const path = `${key}.${name}`;
+      if (value.kind === "map") {
+        const section = this.#open(value, { section: type.section, path });
+        return [{ name, position: keyPosition, section }];
+      }
+      this.#wrongItem(path, value);
+      return [];
+    });
   }
 
   /** `HOST=ADDRESS` texts, each with its place. */

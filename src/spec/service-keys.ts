@@ -121,6 +121,26 @@ const supportedServiceKeys: SectionRules = {
     "[n1, n2]",
     "In the words of uncloud: the machines, by name, that may run the service's tasks.",
   ),
+  depends_on: supported(
+    { kind: "references", section: "depends_on" },
+    "[api]",
+    "Services that come first: a new revision of this one is not started before they run, or are as far as `condition` says. Later restarts wait for nothing. In a pod: containers that start first.",
+  ),
+  network_mode: supported(
+    text,
+    "service:api",
+    "Only `service:NAME`: the container becomes part of the pod of that service, on its network.",
+  ),
+  volumes_from: supported(
+    texts,
+    "[api:ro]",
+    "Containers of the same pod whose mounts this one has as well: `NAME`, or `NAME:ro` to read only.",
+  ),
+  "x-pod": supported(
+    text,
+    "shop",
+    "Services with the same name here are the containers of one pod of that name: always on one node, on one network, started and stopped together.",
+  ),
   deploy: supported(
     section("deploy"),
     "{replicas: 3}",
@@ -213,7 +233,6 @@ const notYetServiceKeys: Readonly<Record<string, string>> = {
   cpu_count: "The number of usable CPUs on Windows. Use `cpus`.",
   cpu_percent: "A share of the usable CPUs on Windows. Use `cpus`.",
   credential_spec: "Credentials of managed accounts.",
-  depends_on: "Start order. Let services retry until what they need answers.",
   develop: "Watching files while developing.",
   driver_opts: "Options of a driver.",
   external_links: "Links to containers elsewhere.",
@@ -222,19 +241,16 @@ const notYetServiceKeys: Readonly<Record<string, string>> = {
   links: "Links to other services. Reach them by name.",
   mac_address: "A fixed MAC address.",
   models: "AI models.",
-  network_mode: "The engine's network mode.",
   networks: "Separate networks. Leave the key out; all services of a cluster reach each other.",
   post_start: "Commands to run after the start.",
   pre_stop: "Commands to run before the stop.",
   provider: "Services that another program provides.",
   secrets: "Secrets as files. Use a bind mount of a file of the nodes.",
   use_api_socket: "The engine's API inside the container.",
-  volumes_from: "Mounts of another service.",
   "x-autoscale": "Scaling by itself. Set `deploy.replicas`, or use `skein scale`.",
   "x-caddy": "Settings that uncloud hands to Caddy.",
   "x-driver": "Another way to run tasks on some nodes.",
   "x-network": "Who may reach the service.",
-  "x-pod": "Containers that share a network.",
 };
 
 export const serviceKeys: SectionRules = {
@@ -377,6 +393,26 @@ export const healthcheckKeys: SectionRules = {
   disable: supported(boolean, "true", "Switches the check off. Default false."),
   ...timingKeys,
   "x-keep-unhealthy": keepUnhealthy,
+};
+
+export const dependencyConditions = [
+  "service_started",
+  "service_healthy",
+  "service_completed_successfully",
+] as const;
+
+export const dependsOnKeys: SectionRules = {
+  condition: supported(
+    choice(dependencyConditions),
+    "service_healthy",
+    "`service_started` (the default), `service_healthy`, or `service_completed_successfully`, which makes a job of that service where its mode is not said.",
+  ),
+  restart: supported(
+    boolean,
+    "true",
+    "Whether tasks of this service are replaced when that one has been updated. Default false.",
+  ),
+  required: supported(boolean, "false", "Whether that service has to exist. Default true."),
 };
 
 export const daemonHealthcheckKeys: SectionRules = {

@@ -236,6 +236,16 @@ const failoverSpec = z.strictObject({
   isFenced: z.literal(true).optional(),
 });
 
+/** A service of the namespace that has to be so far before this one starts for the first time. */
+const dependencySpec = z.strictObject({
+  service: z.string(),
+  condition: z.enum(["started", "healthy", "completed"]),
+  /** Whether it has to exist. */
+  isRequired: z.boolean(),
+  /** Whether tasks are replaced when that service has been updated. */
+  restart: z.boolean(),
+});
+
 const scheduleSpec = z.strictObject({
   cron: z.string(),
   timezone: z.string(),
@@ -297,8 +307,12 @@ export const serviceSpecSchema = z.strictObject({
     priority: z.number().int().min(-maxPriority).max(maxPriority).optional(),
   }),
   failover: failoverSpec.optional(),
+  /** Of a revision that has no tasks yet; changing them restarts nothing. */
+  dependsOn: z.array(dependencySpec).optional(),
   /** Keys of the service that start with `x-` and mean nothing to Skein, kept for `export`. */
   extensions: z.record(z.string(), z.json()).optional(),
+  /** Those of the other containers of a pod, by name. */
+  containerExtensions: z.record(z.string(), z.record(z.string(), z.json())).optional(),
 });
 
 export type Amounts = z.infer<typeof amounts>;
@@ -313,6 +327,7 @@ export type StrategySpec = z.infer<typeof strategySpec>;
 export type IngressRule = z.infer<typeof ingressRuleSpec>;
 export type ScheduleSpec = z.infer<typeof scheduleSpec>;
 export type EngineOptions = z.infer<typeof engineOptions>;
+export type DependencySpec = z.infer<typeof dependencySpec>;
 export type ServiceSpec = z.infer<typeof serviceSpecSchema>;
 
 /** A parsed file: one namespace (the Compose project) and its services. */

@@ -22,6 +22,7 @@ const chapters: readonly (readonly [SectionName, string])[] = [
   ["ingress", "Entries of `x-ingress`"],
   ["healthcheck", "`healthcheck`"],
   ["x-healthcheck", "`x-healthcheck`"],
+  ["depends_on", "Entries of `depends_on`"],
   ["deploy", "`deploy`"],
   ["update_config", "`deploy.update_config`"],
   ["rollback_config", "`deploy.rollback_config`"],

@@ -75,6 +75,21 @@ export function pairsOf(tree: Tree): MapTree | undefined {
   return { kind: "map", entries, position: tree.position };
 }
 
+/** `- NAME` items as the map from names to nothing that they stand for. */
+export function namesAsMap(tree: Tree): Tree {
+  if (tree.kind !== "list") return tree;
+  const entries = new Map<string, MapEntry>();
+  for (const item of tree.items) {
+    if (item.kind !== "scalar" || item.type === "null") return tree;
+    const { position } = item;
+    entries.set(item.text, {
+      keyPosition: position,
+      value: { kind: "map", entries: new Map(), position },
+    });
+  }
+  return { kind: "map", entries, position: tree.position };
+}
+
 /** `{host: address}` as the list of `HOST=ADDRESS` that it stands for: a host may have several. */
 export function hostList(tree: Tree): Tree {
   if (tree.kind !== "map") return tree;

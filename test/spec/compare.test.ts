@@ -1,6 +1,6 @@
 import t from "tap";
 import { describeDifference, sameTemplate, specRevisionFingerprint } from "../../src/spec/index.ts";
-import { web } from "./parse.ts";
+import { valid, web } from "./parse.ts";
 
 const cases: readonly {
   readonly name: string;
@@ -121,4 +121,17 @@ t.test("Comparing services", async (t) => {
     t.strictSame(describeDifference(web("user: a"), undefined), ["remove service web"]);
     t.strictSame(describeDifference(undefined, undefined), []);
   });
+});
+
+t.test("The containers of a pod are compared one by one, without what is secret", async (t) => {
+  const pod = (image: string, password: string) =>
+    valid(`
+services:
+  web: {image: "web:1", depends_on: [db]}
+  tool: {image: "${image}", network_mode: "service:web", environment: {PASSWORD: "${password}"}}
+  db: {image: "db:1"}`).services.find(({ name }) => name === "web");
+  t.strictSame(describeDifference(pod("tool:1", "a"), pod("tool:2", "b")), [
+    "container tool image tool:1 -> tool:2",
+    "container tool environment PASSWORD changed",
+  ]);
 });

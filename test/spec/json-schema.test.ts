@@ -108,7 +108,7 @@ const structural =
   /unknown key|is not supported yet$|is not supported yet; |must be (?:a whole number|a number|a duration|an amount|true or false|a map|one|`)|has no `|manifest has no services|cannot be the name of a service|holds a (?:map|list) where/;
 
 /** The syntax of one text. */
-const withinText = /binds to one address|option|`x-ports: /;
+const withinText = /binds to one address|option|`x-ports: |`network_mode: /;
 
 t.test("The JSON Schema judges the corpus as the parser does", async (t) => {
   const folder = new URL("corpus/", import.meta.url);

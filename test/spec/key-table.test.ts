@@ -18,9 +18,16 @@ const manifests: Readonly<Record<SectionName, (values: Values) => Values>> = {
   service: (values) =>
     service({
       ...("memswap_limit" in values && { mem_limit: "9m" }),
+      ...("volumes_from" in values && { network_mode: "service:api" }),
       ...("x-job" in values && { deploy: { mode: "replicated-job", replicas: 5 } }),
       ...values,
     }),
+  depends_on: (values) => ({
+    services: {
+      api: { image: "api:1", healthcheck: { test: "true" } },
+      web: { image: "web:1", depends_on: { api: values } },
+    },
+  }),
   extends: (values) => ({
     services: {
       base: { image: "base:1", command: "base" },

@@ -24,6 +24,7 @@ const chapters: Readonly<Record<string, string>> = {
   "services.*": "Services: `services.NAME`",
   "services.*.extends": "`extends`",
   "services.*.env_file[]": "Entries of `env_file`",
+  "services.*.depends_on.*": "Entries of `depends_on`",
   "services.*.ports[]": "Entries of `ports`",
   "services.*.volumes[]": "Entries of `volumes` of a service",
   "services.*.volumes[].bind": "`bind` of a mount",
@@ -132,7 +133,14 @@ export function refusedByMatrix(text: string): readonly RefusedKey[] {
   return [...refused.values()];
 }
 
-const namedPlaces = ["services", "volumes", "configs", "secrets", "services.*.ulimits"];
+const namedPlaces = [
+  "services",
+  "volumes",
+  "configs",
+  "secrets",
+  "services.*.ulimits",
+  "services.*.depends_on",
+];
 
 function childPath(path: string, name: string, isOpen: boolean): string {
   if (isOpen && namedPlaces.includes(path)) return `${path}.*`;

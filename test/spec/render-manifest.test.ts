@@ -18,11 +18,14 @@ t.test("A rendered manifest means the same", async (t) => {
       const web = {
         image: "web:1",
         ...(key === "x-job" && { deploy: { mode: "replicated-job", replicas: 20 } }),
+        ...(key === "volumes_from" && { network_mode: "service:api" }),
         ...(key === "memswap_limit" && { mem_limit: "9m" }),
         ...(key === "x-job" && { deploy: { mode: "replicated-job", replicas: 5 } }),
         ...Object.fromEntries([[key, parse(rule.example)]]),
       };
-      const { before, after } = rendered(stringify({ name: "shop", services: { web } }));
+      const { before, after } = rendered(
+        stringify({ name: "shop", services: { web, api: { image: "api:1" } } }),
+      );
       t.strictSame(after.services, before);
       t.equal(after.namespace, "shop");
     });
