@@ -9,7 +9,7 @@ const nodeVerdictSchema = z.object({ node: z.string(), fits: z.boolean(), messag
 export const pendingViewSchema = z.object({
   service: z.string(),
   slot: z.number(),
-  cause: z.enum(["unplaceable", "backing_off", "waiting_for_stop"]),
+  cause: z.enum(["unplaceable", "backing_off", "waiting_for_stop", "waiting_for_dependency"]),
   message: z.string(),
   nodes: z.array(nodeVerdictSchema),
   /** What could be done; empty when waiting is enough. */

@@ -62,7 +62,14 @@ export async function followRollout(
     } else {
       settledAt = undefined;
     }
-    const stuck = newest.filter((service) => service.pending.length > 0);
+    const unsettled = new Set(
+      newest.flatMap((each) => (isSettled(each, options.run) ? [] : [each.name])),
+    );
+    // Who waits for another service waits for that one's progress, not for room.
+    const stuck = newest.filter(
+      ({ pending, spec }) =>
+        pending.length > 0 && !spec.dependsOn?.some(({ service }) => unsettled.has(service)),
+    );
     if (stuck.length > 0 && session.now() - progressedAt > pendingPatienceMs) {
       throw new CliError("not_placeable", pendingText(stuck));
     }

@@ -5,7 +5,7 @@ import { type EventDraft, serviceObject } from "./event.ts";
 export type PendingReplica = {
   readonly service: ServiceKey;
   readonly slot: number;
-  readonly cause: "unplaceable" | "backing_off" | "waiting_for_stop";
+  readonly cause: "unplaceable" | "backing_off" | "waiting_for_stop" | "waiting_for_dependency";
   readonly message: string;
   readonly nodes: readonly { readonly nodeName: string; readonly code: string }[];
   readonly retryAtMs?: number;

@@ -73,10 +73,11 @@ export class Draft {
 
   /** All tasks of one service, stopped ones included, ordered by slot, then id. */
   tasksOf(service: ServiceKey): readonly Task[] {
-    return this.#tasksOf(service).filter(this.#isInView);
+    return this.everyTaskOf(service).filter(this.#isInView);
   }
 
-  #tasksOf(service: ServiceKey): readonly Task[] {
+  /** The same, whatever is in view. */
+  everyTaskOf(service: ServiceKey): readonly Task[] {
     const known = this.#sorted.get(service);
     if (known !== undefined) return known;
     const tasks = [...(this.#tasksByService.get(service)?.values() ?? [])];

@@ -29,8 +29,9 @@ export type Pending = {
    * - `unplaceable`: no node can take it now; `nodes` says why, node by node.
    * - `backing_off`: it failed lately and is tried again at `retryAtMs`.
    * - `waiting_for_stop`: the task that it replaces has to end first.
+   * - `waiting_for_dependency`: a service that comes first is not as far as it has to be.
    */
-  readonly cause: "unplaceable" | "backing_off" | "waiting_for_stop";
+  readonly cause: "unplaceable" | "backing_off" | "waiting_for_stop" | "waiting_for_dependency";
   /** A sentence with names and numbers. */
   readonly message: string;
   readonly nodes: readonly Refusal[];
@@ -85,6 +86,11 @@ export function explainMakingRoom(
 export function explainWaitingForStop({ service, slot }: Replica, before: string): Pending {
   const message = `${service}.${slot} waits until its predecessor ${before} has stopped.`;
   return { service, slot, cause: "waiting_for_stop", message, nodes: [] };
+}
+
+export function explainDependency({ service, slot }: Replica, what: string): Pending {
+  const message = `${service}.${slot} waits for ${what}.`;
+  return { service, slot, cause: "waiting_for_dependency", message, nodes: [] };
 }
 
 /** What could be done for a replica that fits nowhere, with the smallest amounts. */

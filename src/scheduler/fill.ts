@@ -2,8 +2,14 @@ import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index
 import type { TaskId } from "../kernel/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
 import { canaryQuota, vacancyOf } from "./canary.ts";
+import { whatIsWaitedFor } from "./dependencies.ts";
 import type { Draft } from "./draft.ts";
-import { explainBackOff, explainUnplaceable, explainWaitingForStop } from "./explain.ts";
+import {
+  explainBackOff,
+  explainDependency,
+  explainUnplaceable,
+  explainWaitingForStop,
+} from "./explain.ts";
 import { failuresByNode, rememberedFailures, retryAtMs } from "./failures.ts";
 import { isFenced, mayReturn, mayRunUnseen } from "./fencing.ts";
 import { staticHostPorts } from "./node-usage.ts";
@@ -52,6 +58,8 @@ export function fillPosition(
     return true;
   }
   const wanted = vacancyOf(draft, position.service, service);
+  if (wanted.revision === service.revision && waitsForOthers(draft, service, position))
+    return false;
   if (backsOff(draft, position, wanted)) return false;
   const placement = placeAt(draft, service, position, all, wanted, []);
   if (placement.kind === "unplaceable") {
@@ -83,9 +91,11 @@ export function replacePosition(
   const [first] = position.leaving;
   if (first === undefined) return false;
   if (position.only !== undefined && !draft.facts.isAlive(position.only)) return false;
-  if (first.cause === "revision" && stopsFirst(service)) {
+  if (first.cause === "revision" && waitsForOthers(draft, service, position)) return false;
+  if ((first.cause === "revision" && stopsFirst(service)) || first.cause === "dependency") {
     if (backsOff(draft, position, wantedOf(draft, service, first))) return false;
-    for (const { task } of position.leaving) draft.stop(task, updateReason(service));
+    const reason = first.cause === "revision" ? updateReason(service) : dependencyReason;
+    for (const { task } of position.leaving) draft.stop(task, reason);
     return true;
   }
   if (isFenced(service) && first.cause === "lost") {
@@ -201,9 +211,17 @@ function backsOff(draft: Draft, position: Position, { revision }: Wanted): boole
   return true;
 }
 
+/** Whether the newest revision has not been started yet, and must not be now. */
+function waitsForOthers(draft: Draft, service: Service, position: Position): boolean {
+  const what = whatIsWaitedFor(draft, position.service, service);
+  if (what !== undefined) draft.explain(explainDependency(position, what));
+  return what !== undefined;
+}
+
 /**
- * While a roll-out is paused, or its canary is judged, a task that only has to move keeps its
- * revision: what worked there is not traded for what may not.
+/**
+ * While a roll-out is paused, its canary is judged, or it waits for another service, a task
+ * that only has to move keeps its revision: what worked there is not traded for what may not.
  */
 function wantedOf(
   draft: Draft,
@@ -212,6 +230,7 @@ function wantedOf(
 ): Wanted {
   const isHeld =
     service.rollout === "paused" ||
+    whatIsWaitedFor(draft, leaving.service, service) !== undefined ||
     (cause !== "revision" && canaryQuota(draft, leaving.service, service) !== undefined);
   const own = isHeld ? templateOf(draft.facts.state, leaving) : undefined;
   return own === undefined
@@ -227,6 +246,7 @@ function reasonOf(cause: LeavingCause, before: Task): string {
       return `Replaces ${before.id}, whose node is draining.`;
     case "constraint":
       return `Replaces ${before.id}, whose node does not meet the constraints any more.`;
+    case "dependency":
     case "revision":
       return `Updates ${before.id} from revision ${before.revision}.`;
   }
@@ -243,6 +263,8 @@ function moveReason(cause: "lost" | "constraint"): string {
     ? "Its node was lost."
     : "Its node does not meet the constraints any more.";
 }
+
+const dependencyReason = "Stopped, to start anew after a service that it depends on was updated.";
 
 function updateReason(service: Service): string {
   return `Stopped first, to be updated to revision ${service.revision}.`;

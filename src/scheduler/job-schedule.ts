@@ -1,7 +1,10 @@
 import type { JobRun, Service } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
 import { lastDueMs, nextDueMs, parseCron } from "../spec/index.ts";
+import { whatIsWaitedFor } from "./dependencies.ts";
 import type { Draft } from "./draft.ts";
+import { explainDependency } from "./explain.ts";
+import { isUpToDate } from "./facts.ts";
 
 /**
  * Starts what is due: a run per due time of a schedule, or one per revision of a job that has
@@ -10,6 +13,12 @@ import type { Draft } from "./draft.ts";
  */
 export function startDueRuns(draft: Draft, key: ServiceKey, service: Service): readonly JobRun[] {
   const runs = service.runs ?? [];
+  const isNew = !runs.some(({ revision }) => isUpToDate(service, revision));
+  const what = isNew ? whatIsWaitedFor(draft, key, service) : undefined;
+  if (what !== undefined) {
+    draft.explain(explainDependency({ service: key, slot: 1 }, what));
+    return runs;
+  }
   return service.spec.schedule === undefined
     ? startRevision(draft, key, service, runs)
     : startScheduled(draft, key, service, runs);

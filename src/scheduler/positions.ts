@@ -1,11 +1,12 @@
 import type { Service, Task } from "../cluster/index.ts";
 import type { NodeId, ServiceKey } from "../kernel/index.ts";
+import { restartsSince } from "./dependencies.ts";
 import type { Draft } from "./draft.ts";
 import { type Facts, isUpToDate } from "./facts.ts";
 import { unmetConstraint } from "./node-attributes.ts";
 
 /** Why a task has to make room for another one. `lost` ones run nowhere that we know of. */
-export type LeavingCause = "lost" | "drain" | "constraint" | "revision";
+export type LeavingCause = "lost" | "drain" | "constraint" | "revision" | "dependency";
 
 /**
  * A place of a service where exactly one task is wanted: a slot of a replicated service,
@@ -28,6 +29,7 @@ export function occupiedSlots(
   key: ServiceKey,
   service: Service,
 ): readonly Position[] {
+  const sinceIndex = restartsSince(draft, service);
   const bySlot = new Map<number, Task[]>();
   for (const task of draft.runningOf(key)) {
     bySlot.set(task.slot, [...(bySlot.get(task.slot) ?? []), task]);
@@ -36,7 +38,10 @@ export function occupiedSlots(
     .sort(([a], [b]) => a - b)
     .map(([slot, tasks]) => {
       const place = { service: key, slot, only: undefined };
-      return { ...place, ...sortOut(tasks, (task) => leavingCause(draft.facts, service, task)) };
+      return {
+        ...place,
+        ...sortOut(tasks, (task) => leavingCause(draft.facts, service, task, sinceIndex)),
+      };
     });
 }
 
@@ -50,13 +55,14 @@ export function globalPositions(
   service: Service,
 ): readonly Position[] {
   const running = draft.runningOf(key);
+  const sinceIndex = restartsSince(draft, service);
   return draft.facts.nodesInOrder
     .filter((each) => each.node.eligibility === "active")
     .filter((each) => unmetConstraint(service.spec, each) === undefined)
     .map(({ node }) => {
       const place = { service: key, slot: 1, only: node.id };
       const tasks = running.filter((task) => task.nodeId === node.id);
-      return { ...place, ...sortOut(tasks, (task) => revisionCause(service, task)) };
+      return { ...place, ...sortOut(tasks, (task) => revisionCause(service, task, sinceIndex)) };
     });
 }
 
@@ -82,16 +88,25 @@ function sortOut(
   return { staying, leaving };
 }
 
-function leavingCause(facts: Facts, service: Service, task: Task): LeavingCause | undefined {
+function leavingCause(
+  facts: Facts,
+  service: Service,
+  task: Task,
+  sinceIndex: number,
+): LeavingCause | undefined {
   if (facts.isLost(task)) return "lost";
   const node = facts.nodes.get(task.nodeId);
   if (node?.node.eligibility === "drain") return "drain";
   if (node !== undefined && unmetConstraint(service.spec, node) !== undefined) return "constraint";
-  return revisionCause(service, task);
+  return revisionCause(service, task, sinceIndex);
 }
 
-/** A paused roll-out replaces nothing: both revisions are as they should be. */
-function revisionCause(service: Service, task: Task): LeavingCause | undefined {
+/**
+ * A paused roll-out replaces nothing: both revisions are as they should be. Nor is a task
+ * replaced whose making was not noted by an older daemon, or is decided by this very plan.
+ */
+function revisionCause(service: Service, task: Task, sinceIndex: number): LeavingCause | undefined {
   if (service.rollout === "paused") return undefined;
-  return isUpToDate(service, task.revision) ? undefined : "revision";
+  if (!isUpToDate(service, task.revision)) return "revision";
+  return (task.createdAtIndex ?? sinceIndex) < sinceIndex ? "dependency" : undefined;
 }

@@ -164,7 +164,7 @@ function rollForward(
     ({ staying, leaving }) =>
       staying.length === 0 &&
       leaving.length > 0 &&
-      leaving.every(({ cause }) => cause === "revision" || cause === "constraint"),
+      leaving.every(({ cause }) => cause !== "lost" && cause !== "drain"),
   );
   if (due.length === 0) return;
   const { parallelism, delayMs } = rolloutOf(service);
@@ -217,6 +217,8 @@ function stopReasonOf(
       return `Its node is draining; ${kept.id} replaces it.`;
     case "constraint":
       return `Its node does not meet the constraints any more; ${kept.id} replaces it.`;
+    case "dependency":
+      return `A service that it depends on was updated; ${kept.id} replaces it.`;
     case "revision":
       return `Updated to revision ${service.revision} by ${kept.id}.`;
   }

@@ -50,13 +50,13 @@ const roundMs = 120_000;
  * every task that it starts is supposed to run well, until there is nothing left to decide.
  */
 export function whatIf(input: WhatIfInput, supposition: Supposition): WhatIf {
-  let state = withoutSchedules(withNodes(input.state, supposition));
+  let state = withoutTime(withNodes(input.state, supposition));
   for (const command of supposition.commands) {
     const applied = apply(state, state.index + 1, command);
     if (applied.outcome.kind === "rejected") {
       return { kind: "rejected", message: applied.outcome.message };
     }
-    state = withoutSchedules(applied.state);
+    state = withoutTime(applied.state);
   }
   const gone = new Set(supposition.kill);
   const [like] = input.observations.reports.values();
@@ -101,14 +101,18 @@ function withNodes(state: ClusterState, { addNodes }: Supposition): ClusterState
   return { ...state, nodes };
 }
 
-/** Hours pass while the planner plays; no job is to become due by that. */
-function withoutSchedules(state: ClusterState): ClusterState {
+/**
+ * Hours pass while the planner plays; no job is to become due by that. Nor is waited for a
+ * job to complete: where tasks will be is what is asked, not when.
+ */
+function withoutTime(state: ClusterState): ClusterState {
   const services = new Map(state.services);
   for (const [key, service] of services) {
-    const { schedule } = service.spec;
-    if (schedule === undefined || schedule.isSuspended) continue;
-    const spec = { ...service.spec, schedule: { ...schedule, isSuspended: true } };
-    services.set(key, { ...service, spec });
+    const { schedule, dependsOn } = service.spec;
+    if (dependsOn === undefined && (schedule === undefined || schedule.isSuspended)) continue;
+    const { dependsOn: _dependsOn, ...rest } = service.spec;
+    const suspended = schedule && { schedule: { ...schedule, isSuspended: true } };
+    services.set(key, { ...service, spec: { ...rest, ...suspended } });
   }
   return { ...state, services };
 }

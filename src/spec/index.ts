@@ -17,6 +17,7 @@ export { containersOf, mountsOf, reservationOf, stopTimeMs, type TaskContainer }
 export { type RenderedManifest, renderManifest, renderManifestText } from "./render-manifest.ts";
 export type {
   Amounts,
+  DependencySpec,
   EngineOptions,
   FailoverSpec,
   HealthCheckSpec,
