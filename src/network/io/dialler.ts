@@ -64,7 +64,7 @@ export class Dialler {
 
   /**
    * A new connection. All who want one to the same peer at once share one attempt.
-   * @throws NetworkError `unreachable`, `not_admitted`
+   * @throws NetworkError `unreachable`, `timed_out` when nothing came back at all, `not_admitted`
    */
   dial(node: NodeId): Promise<Connection> {
     const underWay = this.#underWay.get(node);
@@ -91,7 +91,8 @@ export class Dialler {
       return await host.dial(target, { signal });
     } catch (error) {
       if (error instanceof NetworkError) throw error;
-      throw new NetworkError("unreachable", `Node ${node} cannot be reached: ${messageOf(error)}`, {
+      const code = signal.aborted || isTimeout(error) ? "timed_out" : "unreachable";
+      throw new NetworkError(code, `Node ${node} cannot be reached: ${messageOf(error)}`, {
         cause: error,
       });
     }
@@ -146,4 +147,9 @@ export class Dialler {
     }
     certify(nodeId(peer));
   }
+}
+
+/** Silence is no refusal: whoever watches the node takes only the latter for its end. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && ["AbortError", "TimeoutError"].includes(error.name);
 }
