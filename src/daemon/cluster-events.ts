@@ -3,6 +3,7 @@ import { memberStatus } from "../cluster/index.ts";
 import {
   type ClusterEvent,
   type EventSelection,
+  type Gap,
   identityOf,
   isSelected,
   NewestEvents,
@@ -53,6 +54,15 @@ const maxRemembered = 5_000;
 /** Up to where a follower knows what a node saw. */
 type Cursor = { readonly sequence: number; readonly sinceMs: number };
 
+/** What a follower has to remember between two looks. */
+type Following = {
+  readonly selection: EventSelection;
+  readonly cursors: Map<NodeId, Cursor>;
+  /** Those that did not answer are not asked again before this, monotonic, ms. */
+  readonly restsUntilMs: Map<NodeId, number>;
+  gaps: readonly Gap[];
+};
+
 /**
  * The whole cluster's events, from whichever node is asked: what was agreed is in its own
  * journal, what others saw it asks them for.
@@ -84,7 +94,9 @@ export class ClusterEvents {
     const stops = [journal.position.subscribe(wake), observations.subscribe(wake)];
     try {
       let position = journal.position.get();
+      const { gaps } = journal;
       const { found, cursors } = await this.#collect(selection, { signal });
+      const following: Following = { selection, cursors, restsUntilMs: new Map(), gaps };
       const told = new Set(found.events.map(identityOf));
       let missing = new Set(found.unreachable);
       yield found;
@@ -96,7 +108,7 @@ export class ClusterEvents {
         const next = journal.position.get();
         for await (const event of this.#ownAfter(position, { signal })) newest.add(event);
         position = next;
-        const unreachable = await this.#askForMore(selection, cursors, newest, signal);
+        const unreachable = await this.#askForMore(following, newest, signal);
         const events = newest
           .list()
           .filter((event) => isSelected(event, selection) && !told.has(identityOf(event)));
@@ -156,30 +168,44 @@ export class ClusterEvents {
     else yield* journal.read(clock.now() - catchUpMs, { signal });
   }
 
-  /** Asks those whose reports say that they saw more. Returns the names that did not answer. */
+  /**
+   * Asks those whose reports say that they saw more, and everybody for what this node leapt
+   * over meanwhile. Returns the names of those that do not answer.
+   */
   async #askForMore(
-    selection: EventSelection,
-    cursors: Map<NodeId, Cursor>,
+    following: Following,
     newest: NewestEvents,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const { observations, clock } = this.#options;
+    const { journal, state, observations, clock } = this.#options;
+    const { selection, cursors, restsUntilMs } = following;
     const { reports } = observations.get();
-    const behind = this.#others().filter((node) => {
+    const gaps = journal.gaps.filter((gap) => !following.gaps.includes(gap));
+    following.gaps = journal.gaps;
+    const nodes = this.#others().filter((node) => {
       const known = cursors.get(node);
       const head = reports.get(node)?.eventsHead ?? -1;
-      return known === undefined || head > known.sequence || !this.#mayAnswer(node);
+      const isBehind = known === undefined || head > known.sequence || gaps.length > 0;
+      return isBehind || !this.#mayAnswer(node);
     });
-    return await this.#askAll(
-      behind,
+    const isResting = (node: NodeId) => (restsUntilMs.get(node) ?? 0) > clock.monotonic();
+    const resting = nodes.filter(isResting).map((node) => nodeNameIn(state.get(), node));
+    const missing = await this.#askAll(
+      nodes.filter((node) => !isResting(node)),
       async (node, limited) => {
         const cursor = cursors.get(node) ?? { sequence: -1, sinceMs: selection.sinceMs };
-        const answer = await this.#exchange.ask(node, { selection, ...cursor, gaps: [] }, limited);
+        // Until it has answered.
+        restsUntilMs.set(node, clock.monotonic() + askAgainMs);
+        const sinceMs = gaps.length > 0 ? selection.sinceMs : cursor.sinceMs;
+        const question = { selection, sequence: cursor.sequence, sinceMs, gaps };
+        const answer = await this.#exchange.ask(node, question, limited);
+        restsUntilMs.delete(node);
         for (const event of answer.events) newest.add(event);
         cursors.set(node, cursorAfter(cursor, answer, clock.now()));
       },
       signal,
     );
+    return [...missing, ...resting];
   }
 
   #others(): readonly NodeId[] {

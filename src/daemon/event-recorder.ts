@@ -2,6 +2,7 @@ import type { AppliedEntry, ClusterState, LogStatus, TaskStatus } from "../clust
 import {
   aboutTask,
   agreedEvents,
+  defaultJournalLimits,
   type EventDraft,
   logStatusEvents,
   type MemberBelief,
@@ -38,8 +39,6 @@ type Watched = {
 const quorumPatienceMs = 3_000;
 /** A daemon that starts has none until it has found the others. */
 const startPatienceMs = 15_000;
-/** Entries older than this are not told any more when a new node goes through the log. */
-const replayMs = 3 * 86_400_000;
 
 /** Writes down what is agreed, as it is applied here, and what this node sees. */
 export class EventRecorder {
@@ -61,7 +60,8 @@ export class EventRecorder {
     if (after.index <= this.journal.lastIndex) return;
     const now = this.#options.clock.now();
     const timeMs = atMs ?? ("nowMs" in command ? command.nowMs : now);
-    if (timeMs < now - replayMs) return;
+    // A new node goes through the log from long ago: what would go again at once is not kept.
+    if (timeMs < now - defaultJournalLimits.keepMs) return;
     this.journal.record(agreedEvents({ before, after, command }, { timeMs }));
   }
 

@@ -114,13 +114,15 @@ function rolledOut(
   after: ClusterState,
   touched: ReadonlySet<ServiceKey>,
 ): readonly EventDraft[] {
+  if (touched.size === 0) return [];
+  const [tasksBefore, tasksAfter] = [before, after].map((state) => tasksOfAll(state, touched));
   return [...touched].flatMap((key): EventDraft[] => {
     const service = after.services.get(key);
     if (service === undefined || isJobMode(service.spec.mode)) return [];
-    const wasUnderWay = hasOutdated(before, key, service);
-    if (!wasUnderWay || hasOutdated(after, key, service)) return [];
+    const tasks = tasksAfter?.get(key) ?? [];
+    const wasUnderWay = (tasksBefore?.get(key) ?? []).some((task) => isOutdated(service, task));
+    if (!wasUnderWay || tasks.some((task) => isOutdated(service, task))) return [];
     const { revision, rollout } = service;
-    const tasks = [...after.tasks.values()].filter((each) => each.service === key);
     const running = tasks.filter(({ desired }) => desired === "running").length;
     if (running === 0 || rollout === "paused") return [];
     const message = `All tasks (${running}) are as revision ${revision} says, and serve.`;
@@ -128,12 +130,18 @@ function rolledOut(
   });
 }
 
-function hasOutdated(state: ClusterState, key: ServiceKey, service: Service): boolean {
-  const { revision, templates, spec } = service;
-  for (const task of state.tasks.values()) {
-    if (task.service !== key || task.revision === revision) continue;
-    // A revision that was brought back leaves the tasks alone that are like it.
-    if (!sameValue(templates.get(task.revision), spec.template)) return true;
-  }
-  return false;
+/** In one go, however many services an entry touches. */
+function tasksOfAll(
+  { tasks }: ClusterState,
+  services: ReadonlySet<ServiceKey>,
+): ReadonlyMap<ServiceKey, readonly Task[]> {
+  return Map.groupBy(
+    [...tasks.values()].filter(({ service }) => services.has(service)),
+    ({ service }) => service,
+  );
+}
+
+/** A revision that was brought back leaves the tasks alone that are like it. */
+function isOutdated({ revision, templates, spec }: Service, task: Task): boolean {
+  return task.revision !== revision && !sameValue(templates.get(task.revision), spec.template);
 }

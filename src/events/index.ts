@@ -11,6 +11,7 @@ export {
   objectText,
 } from "./event.ts";
 export { readEvent } from "./event-codec.ts";
+export { defaultJournalLimits, type Gap } from "./journal-limits.ts";
 export {
   logStatusEvents,
   type MemberBelief,

@@ -79,7 +79,7 @@ async function cluster(t: Test, names: readonly string[]) {
     state.set({ ...after, nodes: before.nodes });
     return after.index;
   };
-  return { at, agree, gossip, statuses };
+  return { at, agree, gossip, statuses, directory };
 }
 
 function reportOf(node: NodeId, eventsHead: number) {
@@ -174,15 +174,25 @@ t.test("following goes on with what happens anywhere, and over a node's absence"
   statuses.set("n2", "alive");
   gossip();
   t.strictSame(lines(await next()), ["Unhealthy web.2 n2"]);
+  const failed = { reason: "NodeFailed", object: { kind: "node", name: "n7" } } as const;
+  const shared = { ...failed, message: "", key: "NodeFailed/n7/1" };
+  at("n1").journal.observe([shared], { index: 1 });
+  t.strictSame(lines(await next()), ["NodeFailed n7 n1"]);
+  at("n2").journal.observe([shared, seen("web.3")], { index: 1 });
+  gossip();
+  t.strictSame(lines(await next()), ["Unhealthy web.3 n2"], "what n1 told is not told again");
+  const index = agree("n8", ["n1"]);
+  at("n1").journal.leap(index);
+  t.strictSame(lines(await next()), ["NodeJoined n8 log"], "leapt over by a snapshot");
   ending.abort();
   t.equal((await iterator.next()).done, true);
 });
 
 t.test("a node speaks only for itself, and of the log only of what was asked", async (t) => {
-  const { at } = await cluster(t, ["n1", "n2"]);
+  const { at, directory } = await cluster(t, ["n1", "n2"]);
   const { signal } = new AbortController();
   const other = await openEventJournal({
-    directory: join(t.testdir({ liar: {} }), "liar"),
+    directory: join(directory, "liar"),
     self: nodeId("n1"),
     clock,
     logger: silentLogger,
