@@ -57,7 +57,7 @@ export async function startApi(
     dataDirectory: paths.data,
     clock,
   });
-  const changes = startIntents(base, { raft, submit, starting });
+  const changes = startIntents(base, { raft, submit, events: parts.events, starting });
   const backend = makeBackend({
     self,
     version,

@@ -13,6 +13,8 @@ import { splitServiceKey } from "../kernel/index.ts";
 import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
 import type { RaftRunner } from "../raft/index.ts";
 import type { Base, Submit } from "./base.ts";
+import type { EventRecorder } from "./event-recorder.ts";
+import { IntentWatch, type ToldIntent } from "./intent-events.ts";
 
 /** Keeps the changes for which there is no quorum, and has them agreed when there is one. */
 export function startIntents(
@@ -20,10 +22,11 @@ export function startIntents(
   parts: {
     readonly raft: RaftRunner;
     readonly submit: Submit;
+    readonly events: EventRecorder;
     readonly starting: AsyncDisposableStack;
   },
 ): Pick<ApiBackend, "change" | "intents"> & { readonly warnings: () => readonly string[] } {
-  const { raft, submit, starting } = parts;
+  const { raft, submit, events, starting } = parts;
   const log = logger.child({ part: "intents" });
   let damaged: string | undefined;
   const queue = openIntentQueue({
@@ -43,6 +46,16 @@ export function startIntents(
       clock,
       random,
       logger: log,
+    }),
+  );
+  const watch = starting.use(
+    new IntentWatch({
+      intents: {
+        get: () => queue.intents.get().map(toldOf),
+        subscribe: (listener) => queue.intents.subscribe(listener),
+      },
+      node: () => nodeName(store.state.get(), self),
+      note: (draft) => events.note(draft),
     }),
   );
   const viewOf = (intent: Intent): IntentView => ({
@@ -70,7 +83,14 @@ export function startIntents(
           .flatMap(({ command }) => servicesOf(command))
           .some((key) => splitServiceKey(key).namespace === namespace),
       views: () => queue.intents.get().map(viewOf),
-      cancel: async (number) => viewOf(await desk.cancel(number).catch(asApiError)),
+      cancel: async (number) => {
+        const undo = watch.cancelling(number);
+        const cancelled = desk.cancel(number).catch((error: unknown) => {
+          undo();
+          return asApiError(error);
+        });
+        return viewOf(await cancelled);
+      },
       apply: async (number) => {
         if (!raft.status.get().hasQuorum) {
           throw new ApiError(
@@ -83,6 +103,11 @@ export function startIntents(
       },
     },
   };
+}
+
+function toldOf({ number, command, refusal }: Intent): ToldIntent {
+  const services = servicesOf(command);
+  return { number, change: describe(command), services, refusal: refusal?.message };
 }
 
 function queuedText({ number, node, change }: IntentView): string {

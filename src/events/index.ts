@@ -9,6 +9,7 @@ export {
   nodeNameIn,
   nodeObject,
   objectText,
+  serviceObject,
 } from "./event.ts";
 export { readEvent } from "./event-codec.ts";
 export { defaultJournalLimits, type Gap } from "./journal-limits.ts";

@@ -70,6 +70,10 @@ export const eventReasons = {
   QuorumRegained: normal("A node hears of a majority of the voters again."),
   TokenCreated: normal("A token was made."),
   TokenRevoked: normal("A token was revoked."),
+  IntentQueued: warning("A change was asked for without a quorum; it waits on one node."),
+  IntentAgreed: normal("A queued change was agreed."),
+  IntentRefused: warning("A queued change did not fit any more when its turn came."),
+  IntentCancelled: normal("Somebody took a queued change back."),
   EventsLost: warning("More happened at once than a node could write down."),
 } as const satisfies Readonly<Record<string, ReasonMeaning>>;
 
