@@ -3,6 +3,7 @@ import { voterCounts } from "../cluster/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { intentRoutes, queueQuery } from "./intent-routes.ts";
+import { namespaceRoutes } from "./namespace-routes.ts";
 import { nodeRoutes } from "./node-routes.ts";
 import { revisionViewSchema, whatIfViewSchema, whyViewSchema } from "./planning-views.ts";
 import {
@@ -49,6 +50,7 @@ export const routes = {
   ...nodeRoutes,
   ...eventRoutes,
   ...intentRoutes,
+  ...namespaceRoutes,
   listServices: {
     method: "GET",
     path: "/v1/services",
@@ -196,22 +198,6 @@ export const routes = {
     query: nothing,
     body: z.strictObject({ isSuspended: z.boolean() }),
     response: z.object({ index: z.number() }),
-  },
-  removeService: {
-    method: "DELETE",
-    path: "/v1/services/:namespace/:name",
-    params: serviceParams,
-    query: queueQuery,
-    body: undefined,
-    response: z.object({ index: z.number() }),
-  },
-  removeNamespace: {
-    method: "DELETE",
-    path: "/v1/namespaces/:namespace",
-    params: z.object({ namespace: z.string() }),
-    query: queueQuery,
-    body: undefined,
-    response: z.object({ index: z.number(), removed: z.array(z.string()) }),
   },
   listTasks: {
     method: "GET",

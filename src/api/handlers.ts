@@ -12,6 +12,7 @@ import type { Handlers } from "./contract.ts";
 import { type EventsBackend, eventHandlers } from "./event-handlers.ts";
 import { historyView } from "./history-view.ts";
 import type { IntentView } from "./intent-routes.ts";
+import { type Asked, namespaceHandlers } from "./namespace-handlers.ts";
 import { nodeHandlers } from "./node-handlers.ts";
 import type { DoctorView } from "./node-views.ts";
 import { ownPortConflict } from "./own-ports.ts";
@@ -132,6 +133,7 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       return { index, name };
     },
     ...nodeHandlers(backend, submit),
+    ...namespaceHandlers(backend, { submit, change }),
     ...eventHandlers(backend),
     listServices: async ({ query }) => serviceViews(backend.facts(), query.namespace),
     getService: async ({ params }) => {
@@ -249,23 +251,6 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       const command: Command = { kind: "suspend_schedule", service, isSuspended, nowMs };
       return { index: await submit(command, signal) };
     },
-    removeService: async (request) => {
-      const key = serviceKey(request.params.namespace, request.params.name);
-      find(key);
-      return { index: await change({ kind: "remove_services", services: [key] }, request) };
-    },
-    removeNamespace: async (request) => {
-      const { params } = request;
-      const { state } = backend.facts();
-      const services = [...state.services.keys()].filter((key) =>
-        key.startsWith(`${params.namespace}/`),
-      );
-      if (services.length === 0) {
-        throw new ApiError("not_found", `There is no service in namespace "${params.namespace}".`);
-      }
-      const index = await change({ kind: "remove_services", services }, request);
-      return { index, removed: services };
-    },
     listIntents: async () => [...backend.intents.views()],
     cancelIntent: ({ params }) => backend.intents.cancel(params.number),
     applyIntent: async ({ params }) => ({
@@ -311,13 +296,6 @@ export function makeHandlers(backend: ApiBackend): Handlers {
     }),
   };
 }
-
-/** What a change needs to know of its request. */
-type Asked = {
-  readonly author: string;
-  readonly query: { readonly queue: "true" | "false" };
-  readonly signal: AbortSignal;
-};
 
 function indexOf(outcome: Outcome): number {
   if (outcome.kind === "accepted") return outcome.index;

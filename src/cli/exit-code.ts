@@ -31,6 +31,7 @@ const byCode: Readonly<Record<string, number>> = {
   name_taken: exitCode.conflict,
   unauthorized: exitCode.notAllowed,
   forbidden: exitCode.notAllowed,
+  quota_exceeded: exitCode.notAllowed,
   not_trusted: exitCode.notAllowed,
   bad_token: exitCode.notAllowed,
   not_admitted: exitCode.notAllowed,

@@ -9,6 +9,7 @@ import { events } from "./commands/events.ts";
 import { exec } from "./commands/exec.ts";
 import { listJobs, listRuns, suspendSchedule, triggerJob } from "./commands/jobs.ts";
 import { config, exportManifest, lint } from "./commands/manifest.ts";
+import { listNamespaces, namespaceQuota, removeNamespace } from "./commands/namespace.ts";
 import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
 import { whyThen } from "./commands/past.ts";
 import { history, plan, rollBack, why } from "./commands/planning.ts";
@@ -163,7 +164,9 @@ function addChanging(program: Command): void {
   );
   client(
     files(
-      program.command("down").description("remove everything that the Compose file described"),
+      program
+        .command("down")
+        .description("remove the services of the Compose file; with -n alone, a whole namespace"),
     ).option(...noQueue),
     (session, _, options) => down(session, options),
   );
@@ -185,6 +188,7 @@ function addChanging(program: Command): void {
     (session, [names], options) => remove(session, Array.isArray(names) ? names : [], options),
   );
   addQueue(program);
+  addNamespaces(program);
   const token = program.command("token").description("who may join or use the API").exitOverride();
   client(
     token
@@ -211,6 +215,34 @@ const noQueue = [
   "--no-queue",
   "fail where there is no quorum, instead of waiting for one",
 ] as const;
+
+function addNamespaces(program: Command): void {
+  const namespace = program
+    .command("ns")
+    .description("namespaces, and what they may have")
+    .exitOverride();
+  client(namespace.command("ls").description("list them"), (session) => listNamespaces(session));
+  client(
+    namespace
+      .command("quota")
+      .description("show or set how much a namespace may have; takes the place of what was set")
+      .argument("<NAMESPACE>")
+      .option("--cpus <N>", "CPUs that its tasks reserve together")
+      .option("--memory <SIZE>", "memory that they reserve, such as 8g")
+      .option("--tasks <N>", "how many tasks")
+      .option("--services <N>", "how many services")
+      .option("--none", "no limits any more"),
+    (session, [name], options) => namespaceQuota(session, String(name), options),
+  );
+  client(
+    namespace
+      .command("rm")
+      .description("remove all that is in a namespace, on every machine; data of volumes stays")
+      .argument("<NAMESPACE>")
+      .option(...noQueue),
+    (session, [name], options) => removeNamespace(session, String(name), options),
+  );
+}
 
 /** Changes that wait for a quorum. */
 function addQueue(program: Command): void {

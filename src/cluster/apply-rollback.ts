@@ -1,6 +1,7 @@
 import { type Applied, accepted, type CommandOf, rejected, withEntry } from "./applied.ts";
 import type { ClusterState, RevisionRecord, Service } from "./cluster-state.ts";
 import { unexpectedChange } from "./expected-versions.ts";
+import { quotaRefusal } from "./quota.ts";
 import { sameValue } from "./same-value.ts";
 import { withTrafficHeld } from "./traffic.ts";
 
@@ -34,7 +35,10 @@ export function rollBackService(
     updatedAtMs: nowMs,
     rollout: "normal",
   };
-  return accepted({ ...state, services: withEntry(state.services, key, next) });
+  const services = withEntry(state.services, key, next);
+  const refusal = quotaRefusal(state, services);
+  if (refusal !== undefined) return rejected(state, "quota_exceeded", refusal);
+  return accepted({ ...state, services });
 }
 
 /** The service with one more revision, and the note of how it came about. */

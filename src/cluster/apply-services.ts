@@ -5,6 +5,7 @@ import { dueAfterChange } from "./apply-jobs.ts";
 import { withRevision } from "./apply-rollback.ts";
 import { type ClusterState, keyOf, type Service } from "./cluster-state.ts";
 import { unexpectedChange } from "./expected-versions.ts";
+import { quotaRefusal } from "./quota.ts";
 import { findRouteConflict } from "./route-conflict.ts";
 import { sameValue } from "./same-value.ts";
 import type { Task } from "./task.ts";
@@ -25,6 +26,8 @@ export function putServices(
   }
   const conflict = findRouteConflict(services);
   if (conflict !== undefined) return rejected(state, "port_taken", conflict);
+  const refusal = quotaRefusal(state, services);
+  if (refusal !== undefined) return rejected(state, "quota_exceeded", refusal);
   return accepted({ ...state, services });
 }
 
@@ -74,7 +77,10 @@ export function scaleService(state: ClusterState, command: CommandOf<"scale_serv
   const changed =
     next === service ? undefined : unexpectedChange(state, command.service, command.expected);
   if (changed !== undefined) return rejected(state, "conflict", changed);
-  return accepted({ ...state, services: withEntry(state.services, command.service, next) });
+  const services = withEntry(state.services, command.service, next);
+  const refusal = quotaRefusal(state, services);
+  if (refusal !== undefined) return rejected(state, "quota_exceeded", refusal);
+  return accepted({ ...state, services });
 }
 
 function whyNotScaled({ kind }: ServiceSpec["mode"]): string {
@@ -98,13 +104,18 @@ export function removeServices(
       : undefined;
     if (changed !== undefined) return rejected(state, "conflict", changed);
   }
+  return accepted(withoutServices(state, command.services));
+}
+
+/** The state without these services, and with their tasks stopped. */
+export function withoutServices(state: ClusterState, keys: readonly ServiceKey[]): ClusterState {
   const services = new Map<ServiceKey, Service>(state.services);
-  for (const key of command.services) services.delete(key);
+  for (const key of keys) services.delete(key);
   const tasks = new Map<TaskId, Task>(state.tasks);
   for (const task of state.tasks.values()) {
     if (!services.has(task.service)) {
       tasks.set(task.id, stopped(task, state.index, "the service was removed"));
     }
   }
-  return accepted({ ...state, services, tasks });
+  return { ...state, services, tasks };
 }

@@ -1,6 +1,7 @@
 import { assertNever } from "../kernel/index.ts";
 import { type Applied, accepted, rejected } from "./applied.ts";
 import { suspendSchedule, triggerJob } from "./apply-jobs.ts";
+import { removeNamespace } from "./apply-namespaces.ts";
 import {
   admitNode,
   bootstrap,
@@ -17,6 +18,7 @@ import { putServices, removeServices, scaleService } from "./apply-services.ts";
 import { updateTasks } from "./apply-tasks.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Command } from "./command.ts";
+import { setQuota } from "./quota.ts";
 
 /**
  * Applies one command at one log index. Every node calls it in the same order and must end
@@ -50,6 +52,10 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
       return scaleService(state, command);
     case "remove_services":
       return removeServices(state, command);
+    case "remove_namespace":
+      return removeNamespace(state, command);
+    case "set_quota":
+      return setQuota(state, command);
     case "update_tasks":
       return updateTasks(state, command);
     case "roll_back_service":

@@ -94,6 +94,14 @@ export type Token = {
   readonly createdAtMs: number;
 };
 
+/** What a namespace may have at the most; what is absent is not limited. */
+export type Quota = {
+  readonly cpuMillis?: number;
+  readonly memoryBytes?: number;
+  readonly tasks?: number;
+  readonly services?: number;
+};
+
 /** Everything that the cluster agreed on. The same on every node at the same log index. */
 export type ClusterState = {
   /** Index of the last applied log entry. */
@@ -110,6 +118,8 @@ export type ClusterState = {
   readonly maxVoters?: number;
   /** Where the data of named volumes lies. */
   readonly volumeHomes: VolumeHomes;
+  /** What namespaces may have at the most, by name. */
+  readonly quotas: ReadonlyMap<string, Quota>;
 };
 
 /** An even number bears no more failures than the odd one below it. */
@@ -125,6 +135,7 @@ export const emptyClusterState: ClusterState = {
   tokens: new Map(),
   removedNodes: new Set(),
   volumeHomes: new Map(),
+  quotas: new Map(),
 };
 
 /** More removed nodes than this are forgotten, the oldest first. */

@@ -84,6 +84,7 @@ const runChangeSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+const namespaceSchema = z.string().min(1).max(128);
 const expectedSchema = z.record(z.string().max(256), z.array(z.number()).max(1_000)).optional();
 
 /** Unknown fields of a newer version are dropped, not refused: nodes are upgraded one by one. */
@@ -136,6 +137,21 @@ const commandSchema = z.discriminatedUnion("kind", [
     kind: z.literal("remove_services"),
     services: z.array(serviceKeySchema),
     expected: expectedSchema,
+  }),
+  z.object({
+    kind: z.literal("remove_namespace"),
+    namespace: namespaceSchema,
+    expected: expectedSchema,
+  }),
+  z.object({
+    kind: z.literal("set_quota"),
+    namespace: namespaceSchema,
+    quota: z.object({
+      cpuMillis: z.int().nonnegative().optional(),
+      memoryBytes: z.int().nonnegative().optional(),
+      tasks: z.int().nonnegative().optional(),
+      services: z.int().nonnegative().optional(),
+    }),
   }),
   z.object({
     kind: z.literal("update_tasks"),

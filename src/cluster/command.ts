@@ -1,6 +1,6 @@
 import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
 import type { ServiceSpec } from "../spec/index.ts";
-import type { ClusterNode, PauseCause, RolloutState, Token } from "./cluster-state.ts";
+import type { ClusterNode, PauseCause, Quota, RolloutState, Token } from "./cluster-state.ts";
 import type { RunChange, TaskResult } from "./job-run.ts";
 import type { Task } from "./task.ts";
 
@@ -64,6 +64,14 @@ export type Command =
       readonly services: readonly ServiceKey[];
       readonly expected?: ExpectedVersions;
     }
+  /** All of its services, whichever they are by then, and its quota. */
+  | {
+      readonly kind: "remove_namespace";
+      readonly namespace: string;
+      readonly expected?: ExpectedVersions;
+    }
+  /** What a namespace may have from now on; an empty one takes the quota away. */
+  | { readonly kind: "set_quota"; readonly namespace: string; readonly quota: Quota }
   /** The scheduler's decisions. Rejected as stale when a named service has changed since. */
   | {
       readonly kind: "update_tasks";
@@ -139,4 +147,5 @@ export type RejectionCode =
   | "token_invalid"
   | "name_taken"
   | "port_taken"
+  | "quota_exceeded"
   | "invalid";

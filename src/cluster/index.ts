@@ -1,5 +1,6 @@
 /** The facts: what the cluster agreed on, how commands change it, and what nodes report. */
 export { apply } from "./apply.ts";
+export { servicesIn } from "./apply-namespaces.ts";
 export { refusalOf } from "./apply-nodes.ts";
 export {
   type ClusterNode,
@@ -10,6 +11,7 @@ export {
   emptyClusterState,
   keyOf,
   type PauseCause,
+  type Quota,
   type RevisionRecord,
   type RolloutState,
   rolloutOf,
@@ -47,6 +49,7 @@ export {
   statusOf,
 } from "./observations.ts";
 export type { CommandLog, LogStatus, LogStatusCell, StateMachine, SubmitOptions } from "./ports.ts";
+export { type NamespaceUsage, usageOf } from "./quota.ts";
 export { decodeReport, encodeReport } from "./report-codec.ts";
 export { sameValue } from "./same-value.ts";
 export type { StateDigest } from "./state-digest.ts";

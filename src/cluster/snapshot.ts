@@ -29,6 +29,8 @@ type Stored = {
   readonly maxVoters?: number;
   /** Absent in snapshots from before volumes were followed. */
   readonly volumeHomes?: Entries<ClusterState["volumeHomes"]>;
+  /** Absent where no namespace has one. */
+  readonly quotas?: Entries<ClusterState["quotas"]>;
   /** Absent in what is digested itself, and in snapshots from before there were digests. */
   readonly digest?: StoredDigest;
 };
@@ -49,6 +51,7 @@ export function encodeState(state: ClusterState, digest?: StoredDigest): Uint8Ar
     removedNodes: [...state.removedNodes],
     ...(state.maxVoters === undefined ? {} : { maxVoters: state.maxVoters }),
     volumeHomes: [...state.volumeHomes],
+    ...(state.quotas.size === 0 ? {} : { quotas: [...state.quotas] }),
     ...(digest === undefined ? {} : { digest }),
   };
   return packr.pack(stored);
@@ -84,6 +87,7 @@ export function decodeState(bytes: Uint8Array): {
     removedNodes: new Set(stored.removedNodes ?? []),
     ...(stored.maxVoters === undefined ? {} : { maxVoters: stored.maxVoters }),
     volumeHomes: new Map(stored.volumeHomes ?? []),
+    quotas: new Map(stored.quotas ?? []),
   };
   return { state, digest: stored.digest };
 }

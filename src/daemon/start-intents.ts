@@ -6,10 +6,10 @@ import {
   IntentDesk,
   IntentError,
   isIntentCommand,
+  namespacesOf,
   servicesOf,
 } from "../intents/index.ts";
 import { openIntentQueue } from "../intents/io/intent-file.ts";
-import { splitServiceKey } from "../kernel/index.ts";
 import { systemClock as clock, systemRandom as random } from "../kernel/io/system.ts";
 import type { RaftRunner } from "../raft/index.ts";
 import type { Base, Submit } from "./base.ts";
@@ -78,10 +78,7 @@ export function startIntents(
     },
     intents: {
       concerns: (namespace) =>
-        queue.intents
-          .get()
-          .flatMap(({ command }) => servicesOf(command))
-          .some((key) => splitServiceKey(key).namespace === namespace),
+        queue.intents.get().some(({ command }) => namespacesOf(command).has(namespace)),
       views: () => queue.intents.get().map(viewOf),
       cancel: async (number) => {
         const undo = watch.cancelling(number);
@@ -136,6 +133,8 @@ function describe(command: IntentCommand): string {
       return `scale ${command.service}=${command.replicas}`;
     case "remove_services":
       return `rm ${command.services.join(" ")}`;
+    case "remove_namespace":
+      return `ns rm ${command.namespace}`;
     case "roll_back_service":
       return `rollback ${command.service}${command.revision === undefined ? "" : ` --to ${command.revision}`}`;
   }

@@ -7,6 +7,7 @@ export {
   type Intent,
   type IntentCommand,
   isIntentCommand,
+  namespacesOf,
   noIntents,
   type StoredIntents,
   servicesOf,

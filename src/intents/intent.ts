@@ -7,6 +7,7 @@ import {
   type ExpectedVersions,
   encodeCommand,
   keyOf,
+  servicesIn,
 } from "../cluster/index.ts";
 import { type ServiceKey, splitServiceKey } from "../kernel/index.ts";
 
@@ -14,7 +15,12 @@ import { type ServiceKey, splitServiceKey } from "../kernel/index.ts";
 export type IntentCommand = Extract<
   Command,
   {
-    readonly kind: "put_services" | "scale_service" | "remove_services" | "roll_back_service";
+    readonly kind:
+      | "put_services"
+      | "scale_service"
+      | "remove_services"
+      | "remove_namespace"
+      | "roll_back_service";
   }
 >;
 
@@ -43,6 +49,7 @@ const kinds: Readonly<Record<IntentCommand["kind"], true>> = {
   put_services: true,
   scale_service: true,
   remove_services: true,
+  remove_namespace: true,
   roll_back_service: true,
 };
 
@@ -50,25 +57,32 @@ export function isIntentCommand(command: Command): command is IntentCommand {
   return Object.hasOwn(kinds, command.kind);
 }
 
-/** The services that a command is about. */
+/** The services that a command is about; of a namespace those that were seen in it. */
 export function servicesOf(command: IntentCommand): readonly ServiceKey[] {
   switch (command.kind) {
     case "put_services":
       return command.specs.map(keyOf);
     case "remove_services":
       return command.services;
+    case "remove_namespace":
+      return Object.keys(command.expected ?? {}) as ServiceKey[];
     default:
       return [command.service];
   }
 }
 
 export function namespacesOf(command: IntentCommand): ReadonlySet<string> {
+  if (command.kind === "remove_namespace") return new Set([command.namespace]);
   return new Set(servicesOf(command).map((key) => splitServiceKey(key).namespace));
 }
 
 /** The command, to be applied only while the services are as this state shows them. */
 export function expecting(command: IntentCommand, state: ClusterState): IntentCommand {
-  const versions = servicesOf(command).map((key): [string, readonly number[]] => [
+  const keys =
+    command.kind === "remove_namespace"
+      ? servicesIn(state, command.namespace)
+      : servicesOf(command);
+  const versions = keys.map((key): [string, readonly number[]] => [
     key,
     [state.services.get(key)?.version ?? 0],
   ]);
@@ -84,12 +98,19 @@ export function following(later: Intent, done: IntentCommand, index: number): In
   if (expected === undefined) return later;
   const changed: Record<string, readonly number[]> = {};
   for (const key of servicesOf(done)) {
-    const versions = expected[key];
+    const versions = expected[key] ?? (isWithin(later.command, key) ? [0] : undefined);
     if (versions !== undefined) changed[key] = versionsAfter(versions, done, index);
   }
   if (Object.keys(changed).length === 0) return later;
   const next: ExpectedVersions = { ...expected, ...changed };
   return { ...later, command: { ...later.command, expected: next } };
+}
+
+/** Of a namespace everything is meant, also what was not there yet when it was asked for. */
+function isWithin(command: IntentCommand, key: ServiceKey): boolean {
+  return (
+    command.kind === "remove_namespace" && splitServiceKey(key).namespace === command.namespace
+  );
 }
 
 /** One that was as asked for already keeps its version. */
@@ -98,7 +119,7 @@ function versionsAfter(
   { kind }: IntentCommand,
   index: number,
 ): readonly number[] {
-  if (kind === "remove_services") return [0];
+  if (kind === "remove_services" || kind === "remove_namespace") return [0];
   return [...versions.filter((version) => version > 0), index];
 }
 

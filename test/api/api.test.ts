@@ -169,6 +169,69 @@ t.test("a dry run, and the same file again, change nothing", async (t) => {
   t.equal(state.get().index, index);
 });
 
+t.test(
+  "[B9] removing services by name, by list and by namespace removes nothing else",
+  async (t) => {
+    const { client, state } = await startApi(t);
+    const data = { kind: "volume", source: "shop_data", target: "/data", readOnly: false } as const;
+    const services = [
+      serviceSpec({ name: "web" }),
+      serviceSpec({ name: "db", template: template({ mounts: [data] }) }),
+      serviceSpec({ name: "api" }),
+      serviceSpec({ namespace: "shop2", name: "web" }),
+    ];
+    const query = { queue: "true" } as const;
+    const put = () =>
+      client.call("applyServices", { query, body: { services, dryRun: false }, signal });
+    const left = () => [...state.get().services.keys()].toSorted();
+    await put();
+    const one = { namespace: "shop", name: "web" };
+    const several = [one, { namespace: "shop", name: "db" }, { namespace: "shop", name: "gone" }];
+    const removed = await client.call("removeServices", {
+      query,
+      body: { services: several },
+      signal,
+    });
+    t.strictSame(removed.removed, ["shop/web", "shop/db"]);
+    t.strictSame(removed.volumes, [{ volume: "shop_data", nodes: [] }]);
+    t.strictSame(left(), ["shop/api", "shop2/web"]);
+    await t.rejects(client.call("removeServices", { query, body: { services: several }, signal }), {
+      code: "not_found",
+      message: /None of these services is there/,
+    });
+    await put();
+    await client.call("removeService", { params: one, query, signal });
+    t.strictSame(left(), ["shop/api", "shop/db", "shop2/web"]);
+    await client.call("removeNamespace", { params: { namespace: "shop" }, query, signal });
+    t.strictSame(left(), ["shop2/web"]);
+    await t.rejects(
+      client.call("removeNamespace", { params: { namespace: "shop" }, query, signal }),
+      { code: "not_found" },
+    );
+  },
+);
+
+t.test("[L3] a quota is set, shown, kept to and taken away", async (t) => {
+  const { client } = await startApi(t);
+  const params = { namespace: "shop" };
+  const quota = { tasks: 4, services: 1 };
+  t.match(await client.call("setQuota", { params, body: quota, signal }), { tasks: 0, quota });
+  const query = { queue: "true" } as const;
+  const body = { services: [serviceSpec()], dryRun: false };
+  await client.call("applyServices", { query, body, signal });
+  const web = { namespace: "shop", name: "web" };
+  await t.rejects(
+    client.call("scaleService", { params: web, query, body: { replicas: 5 }, signal }),
+    { code: "quota_exceeded", message: /quota of namespace shop is 4 tasks; it has 3.*5 tasks/ },
+  );
+  t.strictSame(await client.call("listNamespaces", { signal }), [
+    { namespace: "shop", services: 1, tasks: 3, cpuMillis: 0, memoryBytes: 0, quota },
+  ]);
+  await client.call("setQuota", { params, body: {}, signal });
+  await client.call("scaleService", { params: web, query, body: { replicas: 5 }, signal });
+  t.match(await client.call("listNamespaces", { signal }), [{ tasks: 5, quota: {} }]);
+});
+
 t.test("problems keep their code on the way to the client", async (t) => {
   const { client } = await startApi(t);
   const params = { namespace: "shop", name: "nope" };

@@ -71,6 +71,8 @@ const commands: readonly Command[] = [
     traffic: [{ service: serviceKey("shop", "web"), revision: 3, atMs: 8 }],
   },
   { kind: "trigger_job", service: serviceKey("shop", "web"), nowMs: 80_000 },
+  { kind: "set_quota", namespace: "shop", quota: { cpuMillis: 4_000, tasks: 20 } },
+  { kind: "remove_namespace", namespace: "old", expected: { "old/web": [3] } },
   {
     kind: "scale_service",
     service: serviceKey("shop", "web"),

@@ -156,3 +156,27 @@ t.test("what is asked for while others wait does not overtake them", async (t) =
   t.strictSame(node.queue.intents.get(), []);
   t.strictSame(images(node), { "shop/web": "web:4" });
 });
+
+t.test(
+  "a namespace is removed with what was asked for in it before, and nothing newer",
+  async (t) => {
+    await using ring = await Ring.start();
+    const node = ring.follower();
+    await ask(node, up("web:1"));
+    await ring.isolate(node);
+    await ask(node, up("db:1", { name: "db" }));
+    await ask(node, { kind: "remove_namespace", namespace: "shop" });
+    await ask(node, up("web:2"));
+    await ring.heal(node);
+    await settled(node);
+    t.strictSame(node.queue.intents.get(), []);
+    t.strictSame(images(node), { "shop/web": "web:2" });
+
+    await ring.isolate(node);
+    await ask(node, { kind: "remove_namespace", namespace: "shop" });
+    await submit(ring.other(node), up("api:theirs", { name: "api" }));
+    await ring.heal(node);
+    await settled(node);
+    t.match(node.queue.intents.get(), [{ refusal: { code: "conflict", message: /shop\/api/ } }]);
+  },
+);

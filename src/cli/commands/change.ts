@@ -1,10 +1,12 @@
 import type { ServiceView } from "../../api/index.ts";
 import { CliError } from "../cli-error.ts";
 import { followRollout } from "../follow.ts";
-import { readManifest } from "../manifest-files.ts";
+import { type ManifestFlags, readManifest } from "../manifest-files.ts";
 import { findService, type Session } from "../session.ts";
+import { removeNamespace, showRemoved } from "./namespace.ts";
 import { eachEvenIfQueued, type QueueFlags, queueQuery } from "./queue.ts";
 import { describeChanges } from "./up.ts";
+import { waitUntilGone } from "./wait-until-gone.ts";
 
 /** `skein scale web=5 [api=2 …]` */
 export async function scale(
@@ -49,17 +51,13 @@ export async function remove(
 ): Promise<void> {
   await eachEvenIfQueued(names, async (each) => {
     const { namespace, name } = await findService(session, each);
-    await session.client.call("removeService", {
+    const { removed, volumes } = await session.client.call("removeService", {
       params: { namespace, name },
       query: queueQuery(flags),
       signal: session.signal,
     });
     await waitUntilGone(session, { namespace, service: name });
-    session.print(
-      session.output === "json"
-        ? `${JSON.stringify({ removed: name })}\n`
-        : `removed ${namespace}/${name}\n`,
-    );
+    showRemoved(session, removed, volumes);
   });
 }
 
@@ -81,39 +79,29 @@ export async function removeNodes(
   }
 }
 
-/** `skein down`: everything of this file's namespace. */
+/**
+ * `skein down`: the services of the file, whichever profile they have, and nothing else. With
+ * `-n` and no file it is the whole namespace.
+ */
 export async function down(
   session: Session,
-  options: QueueFlags & { readonly file?: readonly string[] },
+  options: QueueFlags & ManifestFlags & { readonly namespace?: string },
 ): Promise<void> {
-  const namespace = session.namespace ?? readManifest(session, options).namespace;
-  const { removed } = await session.client.call("removeNamespace", {
-    params: { namespace },
+  // Not by SKEIN_NAMESPACE: nobody sees it when typing.
+  if (options.namespace !== undefined && options.file === undefined) {
+    await removeNamespace(session, options.namespace, options);
+    return;
+  }
+  const manifest = readManifest(session, { profile: ["*"], ...options });
+  const services = manifest.services.map(({ namespace, name }) => ({ namespace, name }));
+  const { removed, volumes } = await session.client.call("removeServices", {
     query: queueQuery(options),
+    body: { services },
     signal: session.signal,
   });
-  await waitUntilGone(session, { namespace });
-  session.print(
-    session.output === "json"
-      ? `${JSON.stringify({ removed })}\n`
-      : removed.map((key) => `removed ${key}\n`).join(""),
-  );
-}
-
-const pollMs = 250;
-
-async function waitUntilGone(
-  session: Session,
-  query: { readonly namespace: string; readonly service?: string },
-): Promise<void> {
-  let shown = -1;
-  while (!session.signal.aborted) {
-    const tasks = await session.client.call("listTasks", { query, signal: session.signal });
-    const left = tasks.filter((task) => task.status !== "unknown").length;
-    if (left === 0) return;
-    if (left !== shown) session.note(`stopping ${left} task${left === 1 ? "" : "s"} …\n`);
-    shown = left;
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  for (const { namespace, name } of services) {
+    if (!removed.includes(`${namespace}/${name}`)) continue;
+    await waitUntilGone(session, { namespace, service: name });
   }
-  throw new CliError("interrupted", "Detached; the removal goes on.");
+  showRemoved(session, removed, volumes);
 }
