@@ -52,7 +52,7 @@ export class Checker {
 
   /** What was promised for the end, when all has been well for a while. */
   atEnd(): string | undefined {
-    return this.agreed.missedDueTime();
+    return this.agreed.hasJumped ? undefined : this.agreed.jobs.missedDueTime();
   }
 
   #keepLooking(): void {

@@ -81,7 +81,7 @@ export async function runRingWorld({
     containers: checker.started,
     faults: nemesis.happened,
     acts: users.acted,
-    runs: checker.agreed.runs,
+    runs: checker.agreed.jobs.runs,
     healedMs,
   };
 }
