@@ -36,9 +36,13 @@ export class Users {
     });
   }
 
-  /** Nothing is wanted any more that cannot be had; at times a last update is. */
-  end(): readonly Command[] {
+  /** Nobody asks for anything any more. */
+  end(): void {
     this.#isOver = true;
+  }
+
+  /** Last wishes: for nothing that cannot be had, and at times for another update. */
+  lastWishes(): readonly Command[] {
     const servers = [...this.#ring.agreed.services.values()].filter(({ spec }) => isServer(spec));
     const last = this.#random.next() < 0.5 ? this.#one(servers) : undefined;
     const specs = servers

@@ -70,8 +70,8 @@ export async function runRingWorld({
   users.begin();
   await ring.passUntil(ring.queue.now + swarm.faultsMs);
   nemesis.end();
-  const wishes = users.end();
-  const healedMs = await agree(ring, wishes);
+  users.end();
+  const healedMs = await agree(ring, users);
   note(() => `all is as it should be, ${healedMs} ms after healing`);
   await stayRight(ring, checker);
   return {
@@ -137,11 +137,13 @@ async function submitted(ring: Ring, host: Host, command: Command): Promise<void
   if (tookMs === undefined) throw new Error(`${command.kind} was not accepted`);
 }
 
-async function agree(ring: Ring, wishes: readonly Command[]): Promise<number> {
+async function agree(ring: Ring, users: Users): Promise<number> {
   const fromMs = ring.queue.now;
-  // A leader is there again soon.
-  await ring.until(60_000, () => ring.leader?.daemon?.raft.status.get().isSettled === true);
-  for (const wish of wishes) {
+  // A leader is there again soon, and all have their answers.
+  await ring.until(60_000, () => {
+    return !ring.isAsked && ring.leader?.daemon?.raft.status.get().isSettled === true;
+  });
+  for (const wish of users.lastWishes()) {
     const { leader } = ring;
     if (leader !== undefined) await submitted(ring, leader, wish);
   }
