@@ -255,6 +255,10 @@ class EngineClient implements ContainerRuntime {
     throw new Error("nobody opens consoles here");
   }
 
+  attach(): Promise<never> {
+    throw new Error("nobody opens consoles here");
+  }
+
   logs(): AsyncIterable<never> {
     throw new Error("nobody reads logs here");
   }

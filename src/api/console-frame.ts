@@ -39,6 +39,8 @@ const requestSchema = z.discriminatedUnion("kind", [
     user: z.string().min(1).max(255).optional(),
     tty: z.boolean(),
   }),
+  /** Joins with the process of a container, from its start where that waits for it. */
+  z.object({ kind: z.literal("attach"), ...target }),
 ]);
 
 const errorSchema = z.object({

@@ -85,6 +85,8 @@ export const routes = {
       services: z.array(serviceSpecSchema).min(1).max(1_000),
       /** Only tell what would change. */
       dryRun: z.boolean(),
+      /** Refuse where one of them exists already. */
+      onlyNew: z.boolean().optional(),
     }),
     response: appliedSchema,
   },

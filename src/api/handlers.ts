@@ -153,10 +153,12 @@ export function makeHandlers(backend: ApiBackend): Handlers {
         changes.every(({ action }) => action === "none") &&
         // What is so now may be about to change by what was asked for before.
         !body.services.some(({ namespace }) => backend.intents.concerns(namespace));
-      if (body.dryRun || isDone) {
+      const { onlyNew = false } = body;
+      if (body.dryRun || (isDone && !onlyNew)) {
         return { index: backend.facts().state.index, changes };
       }
-      const command: Command = { kind: "put_services", specs, nowMs: backend.now() };
+      const isNew = onlyNew ? { onlyNew } : {};
+      const command: Command = { kind: "put_services", specs, ...isNew, nowMs: backend.now() };
       return { index: await change(command, request), changes };
     },
     scaleService: async (request) => {

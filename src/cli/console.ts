@@ -17,6 +17,9 @@ import type { Session } from "./session.ts";
 /** As `docker` says that the command never ran, or that nobody knows how it ended. */
 export const ownFailureExitCode = 125;
 
+/** So many signals are handed on to a process; with the last of them this client goes. */
+const patience = 3;
+
 /** Where a person sits, or a script. */
 export type Terminal = {
   readonly stdin: Readable;
@@ -33,8 +36,19 @@ export function requireTerminal({ stdin }: Terminal): void {
 /** Joins this terminal with a process in a container until one of them ends. */
 export async function runConsole(
   client: ApiClient,
-  request: ConsoleRequest & { readonly tty: boolean },
-  { terminal, signal }: { readonly terminal: Terminal; readonly signal: AbortSignal },
+  request: ConsoleRequest,
+  {
+    terminal,
+    tty,
+    signals = [],
+    signal,
+  }: {
+    readonly terminal: Terminal;
+    readonly tty: boolean;
+    /** What this command hands on to the process instead of obeying it. */
+    readonly signals?: readonly NodeJS.Signals[];
+    readonly signal: AbortSignal;
+  },
 ): Promise<ConsoleEnd> {
   const { stdin, stdout } = terminal;
   const link = new ConsoleLink(await client.openConsole({ signal }), systemClock);
@@ -47,19 +61,31 @@ export async function runConsole(
     if (size !== undefined)
       link.send({ kind: "resize", size }, { signal: either }).catch(() => undefined);
   };
-  const size = request.tty ? sizeOf(stdout) : undefined;
-  const restore = request.tty && request.stdin ? makeRaw(stdin) : () => undefined;
+  const size = tty ? sizeOf(stdout) : undefined;
+  const restore = tty && request.stdin ? makeRaw(stdin) : () => undefined;
+  let hasStarted = false;
+  let handedOn = 0;
+  const handOn = (name: NodeJS.Signals) => {
+    handedOn += 1;
+    // Nobody is there yet who could obey, or somebody does not want to.
+    if (!hasStarted || handedOn >= patience) abort();
+    link.send({ kind: "signal", name }, { signal: either }).catch(() => undefined);
+  };
+  for (const name of signals) process.on(name, handOn);
   try {
     await link.send(
       { kind: "request", request: { ...request, ...(size === undefined ? {} : { size }) } },
       { signal: either },
     );
-    if (request.tty) stdout.on("resize", onResize);
+    if (tty) stdout.on("resize", onResize);
     if (request.stdin) void sendInput(stdin, link, either).catch(() => undefined);
-    return await showOutput(link, terminal);
+    return await showOutput(link, terminal, () => {
+      hasStarted = true;
+    });
   } finally {
     restore();
     over.abort();
+    for (const name of signals) process.off(name, handOn);
     stdout.off("resize", onResize);
     signal.removeEventListener("abort", abort);
     // A read of it that is under way would keep this command from ending.
@@ -68,7 +94,11 @@ export async function runConsole(
   }
 }
 
-async function showOutput(link: ConsoleLink, { stdout, stderr }: Terminal): Promise<ConsoleEnd> {
+async function showOutput(
+  link: ConsoleLink,
+  { stdout, stderr }: Terminal,
+  onReady: () => void,
+): Promise<ConsoleEnd> {
   for (let frame = await link.next(); frame !== undefined; frame = await link.next()) {
     switch (frame.kind) {
       case "output":
@@ -79,6 +109,7 @@ async function showOutput(link: ConsoleLink, { stdout, stderr }: Terminal): Prom
       case "error":
         return frame;
       case "ready":
+        onReady();
         break;
       default:
         throw new CliError("failed", `The daemon sent a frame of the kind ${frame.kind}.`);

@@ -17,6 +17,7 @@ import { promote } from "./commands/promote.ts";
 import { applyQueued, cancelQueued, listQueue } from "./commands/queue.ts";
 import { recover } from "./commands/recover.ts";
 import { pauseRollout, resumeRollout } from "./commands/rollout.ts";
+import { run } from "./commands/run.ts";
 import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
 import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
 import { up } from "./commands/up.ts";
@@ -122,6 +123,32 @@ function addRunning(program: Command): void {
       .option("-c, --container <NAME>", "which container of the task"),
     (session, [name, command], options) =>
       exec(session, String(name), Array.isArray(command) ? command : [], options),
+  );
+  client(
+    program
+      .command("run")
+      .description("run an image once, with this terminal; with -d in the background")
+      .passThroughOptions()
+      .argument("<IMAGE>")
+      .argument("[COMMAND...]")
+      .option("-d, --detach", "print its name once it runs")
+      .option("--rm", "remove it after it has ended, whether this client is there or not")
+      .option("-i, --interactive", "pass on what is typed or piped in here")
+      .option("-t, --tty", "give it a terminal")
+      .option("--name <NAME>", "the service's name; default: made from the image's")
+      .option("-e, --env <NAME[=VALUE]>", "set a variable; may be given several times", collect)
+      .option("--env-file <FILE>", "variables from a file", collect)
+      .option("-v, --volume <VOLUME:PATH>", "a volume, or a folder of the machine", collect)
+      .option("-p, --publish <PORT:PORT>", "a port that answers on every node", collect)
+      .option("-w, --workdir <DIR>", "the folder to run it in")
+      .option("-u, --user <USER[:GROUP]>", "the user to run it as")
+      .option("--entrypoint <PROGRAM>", "what to run instead of the image's own")
+      .option("--cpus <N>", "processors that it gets and may use")
+      .option("-m, --memory <SIZE>", "memory that it gets and may use, such as 256m")
+      .option("--constraint <RULE>", "where it may run, such as node.hostname==n1", collect)
+      .option("--restart <POLICY>", "no, on-failure[:N], always or unless-stopped", "no"),
+    (session, [image, command], options) =>
+      run(session, String(image), Array.isArray(command) ? command : [], options),
   );
 }
 

@@ -13,8 +13,13 @@ import { withTrafficHeld } from "./traffic.ts";
 
 export function putServices(
   state: ClusterState,
-  { specs, nowMs, expected }: CommandOf<"put_services">,
+  { specs, nowMs, expected, onlyNew = false }: CommandOf<"put_services">,
 ): Applied {
+  const known = specs.map(keyOf).find((key) => state.services.has(key));
+  if (onlyNew && known !== undefined) {
+    const message = `There is a service ${known} already. Choose another name, or remove it: skein rm ${known}`;
+    return rejected(state, "conflict", message);
+  }
   const services = new Map<ServiceKey, Service>(state.services);
   for (const spec of specs) {
     const key = keyOf(spec);

@@ -4,6 +4,7 @@ import { type Applied, accepted, type CommandOf, rejected, stopped } from "./app
 import { withRunChanges } from "./apply-jobs.ts";
 import { keptRevisions } from "./apply-rollback.ts";
 import { withRollout } from "./apply-rollout.ts";
+import { removeServices } from "./apply-services.ts";
 import type { ClusterState, Service } from "./cluster-state.ts";
 import type { Task } from "./task.ts";
 import { withNewHomes } from "./volume-homes.ts";
@@ -53,7 +54,10 @@ export function updateTasks(state: ClusterState, command: CommandOf<"update_task
     return rejected(state, "stale", "A run of a job was started already.");
   }
   const kept = withoutUnusedTemplates(services, tasks);
-  return accepted({ ...state, tasks, services: kept, volumeHomes });
+  const after = { ...state, tasks, services: kept, volumeHomes };
+  const ended = (command.remove ?? []).filter((key) => kept.has(key));
+  if (ended.length === 0) return accepted(after);
+  return removeServices(after, { kind: "remove_services", services: ended });
 }
 
 function homesAfter(state: ClusterState, created: readonly Task[]): ClusterState["volumeHomes"] {

@@ -123,6 +123,7 @@ const commandSchema = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("put_services"),
     specs: z.array(serviceSpecSchema),
+    onlyNew: z.boolean().optional(),
     nowMs: z.number(),
     expected: expectedSchema,
   }),
@@ -178,6 +179,7 @@ const commandSchema = z.discriminatedUnion("kind", [
       .optional(),
     runs: z.array(z.object({ service: serviceKeySchema, change: runChangeSchema })).optional(),
     results: z.array(z.object({ id: taskIdSchema, result: resultSchema })).optional(),
+    remove: z.array(serviceKeySchema).optional(),
   }),
   z.object({
     kind: z.literal("roll_back_service"),

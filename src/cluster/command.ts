@@ -49,6 +49,8 @@ export type Command =
   | {
       readonly kind: "put_services";
       readonly specs: readonly ServiceSpec[];
+      /** Rejected where one of them exists already. */
+      readonly onlyNew?: boolean;
       readonly nowMs: number;
       readonly expected?: ExpectedVersions;
     }
@@ -86,6 +88,8 @@ export type Command =
       readonly traffic?: readonly TrafficMove[];
       /** Runs of jobs that begin or end. */
       readonly runs?: readonly { readonly service: ServiceKey; readonly change: RunChange }[];
+      /** Jobs that have ended, and are to be removed then. */
+      readonly remove?: readonly ServiceKey[];
       /** Tasks of jobs that have ended. */
       readonly results?: readonly { readonly id: TaskId; readonly result: TaskResult }[];
     }

@@ -142,6 +142,7 @@ export class Consoles {
   async #open(request: ConsoleRequest, signal: AbortSignal): Promise<ContainerConsole> {
     const { runtime } = this.#options;
     const task = this.#findTask(request);
+    if (request.kind === "attach") return await this.#attach(task, signal);
     const name = `${splitServiceKey(task.service).name}.${task.slot}`;
     const containers = await runtime.list({ signal });
     const container = containers.find(
@@ -161,6 +162,31 @@ export class Consoles {
       },
       { signal },
     );
+  }
+
+  /** Waits until the task's container starts, or is known not to. */
+  async #attach(task: Task, signal: AbortSignal): Promise<ContainerConsole> {
+    const { runtime, state } = this.#options;
+    const failed = new AbortController();
+    const look = () => {
+      const now = state.get().tasks.get(task.id);
+      if (now?.desired === "running" && now.result === undefined) return;
+      const why = now?.result?.message || now?.stopReason || "The task was removed.";
+      failed.abort(startFailure(why));
+    };
+    const stop = state.subscribe(look);
+    try {
+      look();
+      // The console lives longer than this wait: only the wait may end by what is agreed.
+      const { promise, reject } = Promise.withResolvers<never>();
+      failed.signal.addEventListener("abort", () => reject(failed.signal.reason), { once: true });
+      failed.signal.throwIfAborted();
+      return await Promise.race([runtime.attach(task.id, { signal }), promise]);
+    } catch (error) {
+      throw codeOf(error) === "invalid_request" ? startFailure(messageOf(error)) : error;
+    } finally {
+      stop();
+    }
   }
 
   async #relay(
@@ -219,6 +245,9 @@ async function takeInput(client: ConsolePort, opening: Promise<ContainerConsole>
       case "resize":
         void (await opening).resize(frame.size);
         break;
+      case "signal":
+        await (await opening).signal?.(frame.name);
+        break;
       default:
         throw new ApiError("invalid", `A client does not send frames of the kind ${frame.kind}.`);
     }
@@ -243,8 +272,26 @@ function isEnd(frame: ConsoleFrame | undefined): frame is ConsoleEnd {
   return frame !== undefined && ["exited", "detached", "error"].includes(frame.kind);
 }
 
+/** Why the process of a container never ran, with the exit code that shells have for it. */
+class StartError extends ApiError {
+  readonly exitCode: number | undefined;
+
+  constructor(message: string, exitCode: number | undefined) {
+    super("invalid", message);
+    this.exitCode = exitCode;
+  }
+}
+
+function startFailure(message: string): StartError {
+  if (/permission denied/i.test(message)) return new StartError(message, 126);
+  const isMissing = /executable file not found|exec: .*no such file or directory/i.test(message);
+  return new StartError(message, isMissing ? 127 : undefined);
+}
+
 function endOfFailure(error: unknown): ConsoleEnd {
-  return { kind: "error", code: problemCodeOf(error), message: messageOf(error) };
+  const exitCode = error instanceof StartError ? error.exitCode : undefined;
+  const said = exitCode === undefined ? {} : { exitCode };
+  return { kind: "error", code: problemCodeOf(error), message: messageOf(error), ...said };
 }
 
 function problemCodeOf(error: unknown): Extract<ConsoleEnd, { kind: "error" }>["code"] {

@@ -36,6 +36,8 @@ export interface ContainerConsole extends AsyncDisposable {
   endInput(): void;
   /** Does nothing where there is no terminal. */
   resize(size: TerminalSize): Promise<void>;
+  /** To a container's own process; a command that was run in it gets none. */
+  signal?(name: string): Promise<void>;
   /** To be asked when the output has ended. */
   outcome(): Promise<ConsoleOutcome>;
 }

@@ -118,6 +118,11 @@ export interface ContainerRuntime extends AsyncDisposable {
     request: ExecRequest,
     options: { readonly signal: AbortSignal },
   ): Promise<ContainerConsole>;
+  /**
+   * Joins with the process of a task's container. Where its template says `startsAttached` the
+   * container need not be there yet: this resolves when it starts, which it does not do before.
+   */
+  attach(taskId: TaskId, options: { readonly signal: AbortSignal }): Promise<ContainerConsole>;
   /** Ends at the container's end, or when it is removed, or at the abort. */
   logs(containerId: string, options: LogOptions): AsyncIterable<LogLine>;
   /**

@@ -126,6 +126,10 @@ export class MemoryRuntime implements ContainerRuntime {
     throw new RuntimeError("invalid_request", `The container ${containerId} does not run.`);
   }
 
+  attach(): Promise<never> {
+    return Promise.reject(new RuntimeError("invalid_request", "Nothing is attached to in memory."));
+  }
+
   async *logs(containerId: string, options: LogOptions): AsyncGenerator<LogLine> {
     const { follow, tail, signal } = options;
     if (signal.aborted) return;

@@ -36,6 +36,7 @@ export class Draft {
   readonly #rollouts: RolloutChange[] = [];
   readonly #runs: { readonly service: ServiceKey; readonly change: RunChange }[] = [];
   readonly #results: { readonly id: TaskId; readonly result: TaskResult }[] = [];
+  readonly #remove: ServiceKey[] = [];
   readonly #touched = new Set<ServiceKey>();
   /** Made when it is first asked for: most plans need it not. */
   #byNode: Map<NodeId, Map<TaskId, Task>> | undefined;
@@ -162,6 +163,12 @@ export class Draft {
     this.#touched.add(service);
   }
 
+  /** Its tasks are stopped with it. */
+  remove(service: ServiceKey): void {
+    this.#remove.push(service);
+    this.#touched.add(service);
+  }
+
   forget(task: Task): void {
     this.#forget.push(task.id);
     this.#tasksByService.get(task.service)?.delete(task.id);
@@ -227,6 +234,7 @@ export class Draft {
       ...(this.#traffic.length === 0 ? {} : { traffic: this.#traffic }),
       ...(this.#runs.length === 0 ? {} : { runs: this.#runs }),
       ...(this.#results.length === 0 ? {} : { results: this.#results }),
+      ...(this.#remove.length === 0 ? {} : { remove: this.#remove }),
     };
   }
 

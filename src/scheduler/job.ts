@@ -16,6 +16,8 @@ type Place = { readonly slot: number; readonly only: NodeId | undefined };
 
 /** The output of the tasks of so many ended runs is kept. */
 const keptRuns = 5;
+/** How long a job that is removed at its end is kept after it. */
+const keptAfterEndMs = 10_000;
 const backOffFirstMs = 1_000;
 const backOffMaxMs = 60_000;
 
@@ -31,6 +33,16 @@ export function planJob(draft: Draft, key: ServiceKey, service: Service, mode: J
     if (run.state === "active") advance(draft, { key, service, mode, run });
   }
   dropOldRuns(draft, key, runs);
+  if (service.spec.removedAtEnd) removeEnded(draft, key, runs);
+}
+
+/** Not at once, so that there is a moment to see how it ended. */
+function removeEnded(draft: Draft, key: ServiceKey, runs: readonly JobRun[]): void {
+  const last = runs.at(-1);
+  if (last === undefined || runs.some(({ state }) => state === "active")) return;
+  const removeAtMs = (last.endedAtMs ?? last.startedAtMs) + keptAfterEndMs;
+  if (removeAtMs > draft.facts.now) draft.wakeAt(removeAtMs);
+  else draft.remove(key);
 }
 
 /** Agrees on what nodes report of tasks that ended, and stops those whose node is lost or drains. */

@@ -183,6 +183,8 @@ export const taskTemplateSchema = z.strictObject({
       others: z.array(podContainerSchema).min(1).max(maxPodContainers),
     })
     .optional(),
+  /** The container is started once a client is attached to it, and not without one. */
+  startsAttached: z.literal(true).optional(),
 });
 
 const rolloutSpec = z.strictObject({
@@ -281,6 +283,8 @@ export const serviceSpecSchema = z.strictObject({
   ]),
   /** When a job runs; absent: once after each change of its template. */
   schedule: scheduleSpec.optional(),
+  /** A job that is removed some moments after its run has ended, whoever is still there. */
+  removedAtEnd: z.literal(true).optional(),
   template: taskTemplateSchema,
   /** Published on every node by the proxy. */
   ports: z.array(portSpec),

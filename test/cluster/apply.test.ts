@@ -230,3 +230,29 @@ t.test("nodes and tokens", async (t) => {
     });
   });
 });
+
+t.test("a submission of new services only is refused where one exists", async (t) => {
+  const before = applyAll([put({})], clusterOf("n1"));
+  const again: Command = {
+    kind: "put_services",
+    specs: [serviceSpec({})],
+    onlyNew: true,
+    nowMs: 6,
+  };
+  t.match(outcome(before, again), {
+    kind: "rejected",
+    code: "conflict",
+    message: /There is a service shop\/web already/,
+  });
+  const other = { ...again, specs: [serviceSpec({ name: "other" })] };
+  t.match(outcome(before, other), { kind: "accepted" });
+});
+
+t.test("a plan removes a service with its tasks, and bears that it is gone already", async (t) => {
+  const before = applyAll([put({}), tasksCommand({ create: [task()] })], clusterOf("n1"));
+  const command = tasksCommand({ remove: [web, serviceKey("shop", "gone")] });
+  const { state, outcome: result } = apply(before, before.index + 1, command);
+  t.match(result, { kind: "accepted" });
+  t.equal(state.services.size, 0);
+  t.match([...state.tasks.values()], [{ desired: "stopped", stopReason: /removed/ }]);
+});

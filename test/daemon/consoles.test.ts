@@ -231,3 +231,24 @@ t.test("a peer that does not begin with a request gets nothing", async (t) => {
     for await (const frame of stream.frames()) t.equal(frame[0], 0x16);
   });
 });
+
+t.test("a client of a container that does not start hears why, as shells say it", async (t) => {
+  const attach = { kind: "attach", stdin: false } as const;
+  for (const [message, exitCode] of [
+    ['exec: "nothing": executable file not found in $PATH', 127],
+    ['exec: "/etc": permission denied', 126],
+    ["The image nobody/nothing cannot be pulled.", undefined],
+  ] as const) {
+    const { web, state, n2, connect } = await start(t);
+    n2.runtime.attach = () => new Promise<never>(() => undefined); // It is being pulled.
+    const { client, done } = connect();
+    const serving = done({ ...attach, taskId: web.id });
+    const heard = client.next();
+    await new Promise(setImmediate);
+    const result = { outcome: "failed", message, atMs: 0 } as const;
+    state.set({ ...state.get(), tasks: new Map([[web.id, { ...web, result }]]) });
+    t.match(await heard, { kind: "error", message, exitCode });
+    await client.close();
+    await serving;
+  }
+});

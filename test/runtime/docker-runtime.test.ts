@@ -8,7 +8,7 @@ import { silentLogger } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import { type ContainerRuntime, containerLabels } from "../../src/runtime/index.ts";
 import { openDockerRuntime } from "../../src/runtime/io/docker-runtime.ts";
-import { consoleContract, execRequest } from "../contracts/console.contract.ts";
+import { consoleContract, execRequest, outputOf } from "../contracts/console.contract.ts";
 import {
   collect,
   containerRequest,
@@ -94,6 +94,82 @@ t.test("commands with streams in Docker", { skip, timeout: 90_000 }, async (t) =
     await runtime.remove(id, { signal });
   });
 });
+
+t.test(
+  "containers that start with their client in Docker",
+  { skip, timeout: 60_000 },
+  async (t) => {
+    const runtime = await open();
+    t.teardown(async () => await runtime[Symbol.asyncDispose]());
+    const signal = AbortSignal.timeout(50_000);
+    const attached = (script: string) =>
+      containerRequest(
+        taskTemplate({
+          ...{ image: testImage, entrypoint: ["sh", "-c"], command: [script] },
+          ...{ engine: { openStdin: true }, startsAttached: true },
+        }),
+      );
+    const remove = (id: string) => runtime.remove(id, { signal });
+
+    await t.test("nothing that it prints is missed, its input is the client's", async (t) => {
+      for (const first of ["client", "container"] as const) {
+        const request = attached("echo first; cat; exit 9");
+        const start = () => runtime.run(request, { signal });
+        const join = () => runtime.attach(request.taskId, { signal });
+        let starting = first === "container" ? start() : undefined;
+        if (starting !== undefined) await docker("inspect", "--type=image", testImage);
+        const joining = join();
+        starting ??= start();
+        await using console = await joining;
+        await console.write(Buffer.from("second"));
+        console.endInput();
+        t.match(await outputOf(console), {
+          stdout: "first\nsecond",
+          outcome: { kind: "exited", exitCode: 9 },
+        });
+        await remove(await starting);
+      }
+    });
+
+    await t.test("a signal goes to its process; one that runs can be joined", async (t) => {
+      const request = attached("trap 'exit 4' USR1; echo up; while :; do sleep 0.1; done");
+      const starting = runtime.run(request, { signal });
+      const console = await runtime.attach(request.taskId, { signal });
+      for await (const _up of console.output()) break;
+      await console[Symbol.asyncDispose]();
+      const id = await starting;
+      await using again = await runtime.attach(request.taskId, { signal });
+      await again.signal?.("SIGUSR1");
+      t.same((await outputOf(again)).outcome, { kind: "exited", exitCode: 4 });
+      await t.rejects(runtime.attach(request.taskId, { signal }), { message: /has ended/ });
+      await remove(id);
+    });
+
+    await t.test("a start that fails is told to both", async (t) => {
+      const request = attached("true");
+      const broken = { ...request, template: { ...request.template, entrypoint: ["no-such"] } };
+      const starting = runtime.run(broken, { signal });
+      const joining = runtime.attach(broken.taskId, { signal });
+      await Promise.all([
+        t.rejects(starting, { code: "invalid_request", message: /no-such/ }),
+        t.rejects(joining, { code: "invalid_request", message: /no-such/ }),
+      ]);
+    });
+
+    await t.test("a client that goes before the start is not waited with", async (t) => {
+      const request = attached("true");
+      const leave = new AbortController();
+      const joining = runtime.attach(request.taskId, { signal: leave.signal });
+      leave.abort(new Error("no longer wanted"));
+      await t.rejects(joining, { message: "no longer wanted" });
+      const abandon = new AbortController();
+      const starting = runtime.run(request, { signal: abandon.signal });
+      setTimeout(() => abandon.abort(new Error("nobody came")), 500);
+      await t.rejects(starting, { message: "nobody came" });
+      t.notOk((await runtime.list({ signal })).some(({ taskId }) => taskId === request.taskId));
+    });
+  },
+);
 
 t.test("the Docker runtime", { skip, timeout: 60_000 }, async (t) => {
   const runtime: ContainerRuntime = await open();

@@ -237,3 +237,26 @@ t.test("D6: a job that was removed and is submitted again runs again", async (t)
   t.not(second?.id, undefined, "something was done");
   t.not(second?.id, first?.id);
 });
+
+t.test(
+  "[D8] a job to be removed at its end is, some seconds after it, by whoever leads",
+  async (t) => {
+    for (const behaviour of ["completes", "fails"] as const) {
+      const world = new World(["n1"], { behaviourOf: () => behaviour });
+      world.put({ mode: job(1, { retries: 0 }), template: once, removedAtEnd: true });
+      world.run(6_000);
+      t.match(runs(world), [{ state: behaviour === "fails" ? "failed" : "succeeded" }]);
+      world.run(30_000);
+      t.equal(world.state.services.size, 0, "no client is needed for it");
+      t.strictSame(world.tasks(), []);
+    }
+  },
+);
+
+t.test("[D8] a job to be removed at its end is not, while it runs", async (t) => {
+  const world = new World(["n1"]);
+  world.put({ mode: job(1, { retries: 0 }), template: once, removedAtEnd: true });
+  world.run(120_000);
+  t.match(runs(world), [{ state: "active" }]);
+  t.equal(active(world).length, 1);
+});

@@ -38,7 +38,7 @@ export async function exec(
         ...(workdir === undefined ? {} : { workingDirectory: workdir }),
         ...(user === undefined ? {} : { user }),
       },
-      { terminal: process, signal: session.signal },
+      { terminal: process, tty, signal: session.signal },
     );
   });
 }

@@ -66,6 +66,7 @@ export async function openDockerExec(
 export interface DockerProcess {
   resize(size: TerminalSize): Promise<void>;
   outcome(options: { readonly signal: AbortSignal }): Promise<ConsoleOutcome>;
+  signal?(name: string): Promise<void>;
   /** The client has gone before the process ended. */
   abandon(): Promise<void>;
 }
@@ -182,6 +183,10 @@ export class DockerConsole implements ContainerConsole {
         await sleep(resizePauseMs);
       }
     }
+  }
+
+  async signal(name: string): Promise<void> {
+    await this.#process.signal?.(name);
   }
 
   async outcome(): Promise<ConsoleOutcome> {

@@ -17,6 +17,7 @@ const inspectionSchema = z.object({
   Config: z.object({
     Labels: z.record(z.string(), z.string()).nullish(),
     StopSignal: z.string().optional(),
+    Tty: z.boolean().default(false),
   }),
   HostConfig: z.object({ NetworkMode: z.string().default("") }),
   NetworkSettings: z.object({
@@ -30,6 +31,7 @@ type Inspection = z.infer<typeof inspectionSchema>;
 export type InspectedContainer = {
   readonly container: Container;
   readonly stopSignal: string | undefined;
+  readonly tty: boolean;
 };
 
 /** An inspection as {@link Container}; absent when it is none that Skein made. */
@@ -48,7 +50,7 @@ export function containerOfInspection(inspected: unknown): InspectedContainer | 
     endpoints: isRunning ? endpointsOf(inspection, labels) : [],
     hostPorts: isRunning ? hostPortsOf(inspection) : [],
   };
-  return { container, stopSignal: inspection.Config.StopSignal };
+  return { container, stopSignal: inspection.Config.StopSignal, tty: inspection.Config.Tty };
 }
 
 function stateOf(state: Inspection["State"]): Container["state"] {

@@ -29,6 +29,8 @@ export function createOptionsOf(
     ...(hostname !== undefined && { Hostname: hostname }),
     ...(stopSignal !== undefined && { StopSignal: stopSignal }),
     ...configOf(template.engine),
+    // The input of one client: it ends with that client.
+    ...(template.startsAttached && template.engine?.openStdin && { StdinOnce: true }),
     Env: Object.entries(template.environment).map(([name, value]) => `${name}=${value}`),
     StopTimeout: Math.ceil(template.stopGracePeriodMs / 1000),
     // The engine refuses ports where the network is another container's.

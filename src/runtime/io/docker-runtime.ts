@@ -1,5 +1,6 @@
 import type { ContainerInfo, Container as DockerContainer } from "dockerode";
-import type { Clock, Logger, NodeId } from "../../kernel/index.ts";
+import type { Clock, Logger, NodeId, TaskId } from "../../kernel/index.ts";
+import { AttachDesk } from "../attach-desk.ts";
 import type { ContainerConsole, ExecRequest } from "../container-console.ts";
 import { containerLabels } from "../container-labels.ts";
 import type {
@@ -11,6 +12,7 @@ import type {
   RuntimeInfo,
 } from "../container-runtime.ts";
 import { RuntimeError } from "../errors.ts";
+import { attachToDocker, startWithClient } from "./docker-attach.ts";
 import { openDockerExec } from "./docker-console.ts";
 import { createOptionsOf, type DockerPlacement } from "./docker-create.ts";
 import { DockerEngine, engineSocketPath, engineStatusOf } from "./docker-engine.ts";
@@ -53,6 +55,7 @@ export async function openDockerRuntime(options: DockerRuntimeOptions): Promise<
 class DockerRuntime implements ContainerRuntime {
   readonly #engine: DockerEngine;
   readonly #containers: OwnDockerContainers;
+  readonly #desk = new AttachDesk();
   readonly #inspections = new InspectionCache();
   readonly #placement: DockerPlacement;
   readonly #ownLabels: readonly string[];
@@ -150,7 +153,13 @@ class DockerRuntime implements ContainerRuntime {
         isNameTaken = engineStatusOf(error) === 409;
         throw error;
       });
-      await this.#engine.call(what, (abortSignal) => created.start({ abortSignal }), { signal });
+      const start = () =>
+        this.#engine.call(what, (abortSignal) => created.start({ abortSignal }), { signal });
+      if (request.template.startsAttached === undefined) await start();
+      else {
+        const of = { id: created.id, request, desk: this.#desk };
+        await startWithClient(this.#engine, of, start, { signal });
+      }
       return created.id;
     } catch (error) {
       if (!isNameTaken) await this.#removeFailed(request);
@@ -190,6 +199,22 @@ class DockerRuntime implements ContainerRuntime {
   ): Promise<ContainerConsole> {
     await this.#containers.requireOwn(containerId, { signal });
     return await openDockerExec(this.#engine, containerId, request, { signal });
+  }
+
+  async attach(
+    taskId: TaskId,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<ContainerConsole> {
+    // Looked at first: one that waits for its client cannot start in between.
+    const known = (await this.list({ signal })).find((each) => each.taskId === taskId);
+    if (known === undefined || known.state.kind === "created") {
+      return await this.#desk.join(taskId, { signal });
+    }
+    if (known.state.kind === "exited") {
+      throw new RuntimeError("invalid_request", `The container of task ${taskId} has ended.`);
+    }
+    const inspected = await this.#containers.inspect(known.id, { signal });
+    return await attachToDocker(this.#engine, known.id, { tty: inspected?.tty ?? false, signal });
   }
 
   async *logs(containerId: string, options: LogOptions): AsyncGenerator<LogLine> {

@@ -34,13 +34,18 @@ export async function resolveImage(image: string): Promise<ProcessImage> {
   );
 }
 
+export const whyNotAttached =
+  "The process runtime cannot join its programs with a client: start it with skein run -d and look with skein logs, or run a container engine.";
+
 /** Refuses what would make the program work wrongly; see the runtime for what is not enforced. */
 export function refuseUnsupported({
   mounts,
   user,
   engine,
   volumesFrom,
-}: Pick<TaskTemplate, "mounts" | "user" | "engine" | "volumesFrom">): void {
+  startsAttached,
+}: Pick<TaskTemplate, "mounts" | "user" | "engine" | "volumesFrom" | "startsAttached">): void {
+  if (startsAttached) throw new RuntimeError("invalid_request", whyNotAttached);
   const [option] = Object.keys(engine ?? {});
   if (option !== undefined) {
     const words = option.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);

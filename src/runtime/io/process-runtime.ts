@@ -13,7 +13,7 @@ import type {
   RuntimeInfo,
 } from "../container-runtime.ts";
 import { RuntimeError } from "../errors.ts";
-import { findOnPath, resolveImage, shellSafe } from "./process-command.ts";
+import { findOnPath, resolveImage, shellSafe, whyNotAttached } from "./process-command.ts";
 import { openProcessExec } from "./process-console.ts";
 import { ProcessContainers } from "./process-containers.ts";
 import { execBeside } from "./process-exec.ts";
@@ -221,6 +221,10 @@ class ProcessRuntime implements ContainerRuntime {
       return await openProcessExec(request, monitor.record, { signal });
     }
     throw new RuntimeError("invalid_request", `The container ${containerId} does not run.`);
+  }
+
+  attach(): Promise<never> {
+    return Promise.reject(new RuntimeError("invalid_request", whyNotAttached));
   }
 
   async *logs(containerId: string, options: LogOptions): AsyncGenerator<LogLine> {
