@@ -10,7 +10,7 @@ import {
   consoleTiming,
   nodeName,
 } from "../api/index.ts";
-import type { ClusterState, Task } from "../cluster/index.ts";
+import { type ClusterState, type Task, templateOf } from "../cluster/index.ts";
 import {
   type Clock,
   codeOf,
@@ -21,7 +21,12 @@ import {
   splitServiceKey,
 } from "../kernel/index.ts";
 import type { PeerNetwork, PeerStream } from "../network/index.ts";
-import type { ContainerConsole, ContainerRuntime } from "../runtime/index.ts";
+import {
+  type Container,
+  type ContainerConsole,
+  type ContainerRuntime,
+  containerLabels,
+} from "../runtime/index.ts";
 
 const protocol = "/skein/console/1";
 /** Commands with consoles that run on this node at a time. */
@@ -95,9 +100,10 @@ export class Consoles {
     if (task === undefined) {
       throw new ApiError("not_found", `There is no task ${taskId}. See: skein ps`);
     }
-    const { name } = splitServiceKey(task.service);
-    if (container !== undefined && container !== name) {
-      const message = `Task ${name}.${task.slot} has no container "${container}", only "${name}".`;
+    const names = containersOf(task, this.#options.state.get());
+    if (container !== undefined && !names.includes(container)) {
+      const { name } = splitServiceKey(task.service);
+      const message = `Task ${name}.${task.slot} has no container "${container}", only ${names.map((each) => `"${each}"`).join(", ")}.`;
       throw new ApiError("not_found", message);
     }
     return task;
@@ -145,8 +151,13 @@ export class Consoles {
     if (request.kind === "attach") return await this.#attach(task, signal);
     const name = `${splitServiceKey(task.service).name}.${task.slot}`;
     const containers = await runtime.list({ signal });
+    const [main] = containersOf(task, this.#options.state.get());
+    const wanted = request.container ?? main;
+    // The container of a task that has only one is not labelled with a name.
+    const isWanted = ({ labels }: Container) =>
+      [undefined, wanted].includes(labels[containerLabels.container]);
     const container = containers.find(
-      (each) => each.taskId === task.id && each.state.kind === "running",
+      (each) => each.taskId === task.id && each.state.kind === "running" && isWanted(each),
     );
     if (container === undefined) {
       const message = `Task ${name} has no container that runs on ${this.#ownName()} now. See: skein ps`;
@@ -230,6 +241,13 @@ export class Consoles {
     const { state, self } = this.#options;
     return `Node ${nodeName(state.get(), self)}`;
   }
+}
+
+/** The names of a task's containers, the main one first. */
+function containersOf(task: Task, state: ClusterState): readonly string[] {
+  const pod = templateOf(state, task)?.pod;
+  if (pod === undefined) return [splitServiceKey(task.service).name];
+  return [pod.main, ...pod.others.map(({ name }) => name)];
 }
 
 /** Hands on what comes from a client until it ends. */

@@ -12,8 +12,13 @@ import { Cell, nodeId, silentLogger } from "../../src/kernel/index.ts";
 import { systemClock as clock } from "../../src/kernel/io/system.ts";
 import { createMemoryNetwork } from "../../src/network/index.ts";
 import { memoryStreamPair } from "../../src/network/memory-stream.ts";
-import { type MemoryCommand, MemoryMachine, MemoryRuntime } from "../../src/runtime/index.ts";
-import { clusterOf, task } from "../builders.ts";
+import {
+  containerLabels,
+  type MemoryCommand,
+  MemoryMachine,
+  MemoryRuntime,
+} from "../../src/runtime/index.ts";
+import { applyAll, clusterOf, serviceSpec, task } from "../builders.ts";
 import { containerRequest, taskTemplate } from "../contracts/container-runtime.contract.ts";
 
 const { signal } = new AbortController();
@@ -251,4 +256,45 @@ t.test("a client of a container that does not start hears why, as shells say it"
     await client.close();
     await serving;
   }
+});
+
+t.test("of a pod it is the main container, or the one that is named", async (t) => {
+  const { web, state, n2, connect } = await start(t, {
+    command: ({ request, print, exit }) =>
+      void print("stdout", request.argv.join()).then(() => exit(0)),
+  });
+  const other = { ...serviceSpec({}).template, name: "side", role: "companion" } as const;
+  const pod = { main: "app", others: [other] };
+  const spec = serviceSpec({ template: { ...serviceSpec({}).template, pod } });
+  const services = applyAll([{ kind: "put_services", specs: [spec], nowMs: 0 }]).services;
+  state.set({ ...state.get(), services });
+  const opened: string[] = [];
+  for (const name of ["app", "side"]) {
+    const request = containerRequest(taskTemplate({ image: name }));
+    const labels = { ...request.labels, [containerLabels.container]: name };
+    await n2.runtime.run({ ...request, taskId: web.id, name, labels }, { signal });
+  }
+  const first = (await n2.runtime.list({ signal })).find(
+    ({ labels }) => labels["skein.container"] === undefined,
+  );
+  await n2.runtime.remove(first?.id ?? "", { signal });
+  const open = n2.runtime.openExec.bind(n2.runtime);
+  n2.runtime.openExec = async (id, request, options) => {
+    const found = (await n2.runtime.list(options)).find((each) => each.id === id);
+    opened.push(found?.labels[containerLabels.container] ?? "");
+    return await open(id, request, options);
+  };
+  for (const container of [undefined, "side", "app"]) {
+    const { client, done } = connect();
+    const serving = done(exec(web.id, container === undefined ? {} : { container }));
+    t.match((await restOf(client)).at(-1), { kind: "exited" });
+    await client.close();
+    await serving;
+  }
+  t.strictSame(opened, ["app", "side", "app"]);
+  const { client, done } = connect();
+  const serving = done(exec(web.id, { container: "none" }));
+  t.match(await client.next(), { code: "not_found", message: /only "app", "side"/ });
+  await client.close();
+  await serving;
 });
