@@ -185,10 +185,10 @@ t.test("a side that falls silent is taken to be gone", async (t) => {
 });
 
 t.test("while both are there, silence of the command ends nothing", async (t) => {
-  const timing = { aliveEveryMs: 10, silentMs: 60 };
+  const timing = { aliveEveryMs: 20, silentMs: 1_000 };
   const { web, connect } = await start(t, {
     timing,
-    command: ({ exit }) => void clock.sleep(timing.silentMs * 5, { signal }).then(() => exit(3)),
+    command: ({ exit }) => void clock.sleep(timing.silentMs * 1.5, { signal }).then(() => exit(3)),
   });
   const { client, done } = connect();
   const serving = done(exec(web.id));
