@@ -8,6 +8,7 @@ import {
   usageOf,
 } from "../cluster/index.ts";
 import { type ServiceKey, serviceKey } from "../kernel/index.ts";
+import { mountsOf } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
 import type { KeptVolume, NamespaceView } from "./namespace-routes.ts";
 import { ApiError } from "./problem.ts";
@@ -92,8 +93,8 @@ function namespaceView(state: ClusterState, namespace: string): NamespaceView {
 function volumesOf(state: ClusterState, keys: readonly ServiceKey[]): KeptVolume[] {
   const nodes = new Map<string, Set<string>>();
   for (const key of keys) {
-    const mounts = state.services.get(key)?.spec.template.mounts ?? [];
-    for (const { kind, source } of mounts) {
+    const template = state.services.get(key)?.spec.template;
+    for (const { kind, source } of template === undefined ? [] : mountsOf(template)) {
       if (kind !== "volume" || source === undefined) continue;
       const known = nodes.get(source) ?? new Set<string>();
       nodes.set(source, known);

@@ -1,5 +1,5 @@
 import type { ServiceKey } from "../kernel/index.ts";
-import type { Amounts } from "../spec/index.ts";
+import { reservationOf, type TaskTemplate } from "../spec/index.ts";
 import { type Applied, accepted, type CommandOf, rejected } from "./applied.ts";
 import type { ClusterState, Quota, Service } from "./cluster-state.ts";
 
@@ -103,10 +103,10 @@ function unmeasured(
 }
 
 function countedOf(
-  { reservations, limits }: { readonly reservations: Amounts; readonly limits: Amounts },
+  template: TaskTemplate,
   amount: "cpuMillis" | "memoryBytes",
 ): number | undefined {
-  return reservations[amount] ?? limits[amount];
+  return reservationOf(template)[amount] ?? template.limits[amount];
 }
 
 function tasksOf(mode: Service["spec"]["mode"], nodes: number): number {

@@ -1,5 +1,6 @@
 import { keyOf, templateOf } from "../cluster/index.ts";
 import { type NodeId, taskId } from "../kernel/index.ts";
+import { reservationOf } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
 import { explainMakingRoom, type Refusal } from "./explain.ts";
 import { type NodeFacts, priorityOf } from "./facts.ts";
@@ -83,7 +84,9 @@ function roomOn(draft: Draft, request: PlacementRequest, nodeId: NodeId): Room |
   const priority = priorityOf(request.service);
   for (const task of draft.onNode(nodeId)) {
     if (!occupies(task, facts)) continue;
-    const { cpuMillis = 0, memoryBytes = 0 } = templateOf(facts.state, task)?.reservations ?? {};
+    const itsTemplate = templateOf(facts.state, task);
+    const { cpuMillis = 0, memoryBytes = 0 } =
+      itsTemplate === undefined ? {} : reservationOf(itsTemplate);
     const isNeeded = holders.has(task.id);
     const itsPriority = priorityOf(facts.state.services.get(task.service));
     if (task.desired === "stopped") {
@@ -97,7 +100,7 @@ function roomOn(draft: Draft, request: PlacementRequest, nodeId: NodeId): Room |
   }
   // Somebody whom it may not ask to go holds a port.
   if (holders.size > 0) return undefined;
-  const { reservations: needs } = request.template;
+  const needs = reservationOf(request.template);
   const victims = chooseVictims(candidates, {
     cpuMillis: shortOf(needs.cpuMillis, capacity.cpuMillis - usage.cpuMillis + stoppingCpu),
     memoryBytes: shortOf(

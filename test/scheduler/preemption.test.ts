@@ -211,6 +211,30 @@ t.test("a job of a higher priority gets its room", async (t) => {
   t.equal(world.serving(batch).length, 2, "and the others are back after it");
 });
 
+t.test(
+  "a pod counts with what its containers need together, as one that comes and as one that goes",
+  async (t) => {
+    const world = new World(["n1"], { capacity });
+    const amounts = { cpuMillis: 400, memoryBytes: 1 };
+    const own = template({ reservations: amounts });
+    const companion = {
+      ...own,
+      name: "helper",
+      role: "companion" as const,
+    };
+    const pod = template({ reservations: amounts, pod: { main: "web", others: [companion] } });
+    world.put({ ...of("batch", {}), template: pod });
+    world.run(3_000);
+    world.put({ ...of("other", { priority: 5, cpuMillis: 300 }) });
+    world.run(6_000);
+    t.equal(world.running(batch).length, 0, "0.8 of 1 CPU are the pod's");
+    world.put({ ...of("web", { priority: 100 }), template: pod });
+    world.run(6_000);
+    t.equal(world.serving(web).length, 1, "0.8 CPUs do not fit beside 0.3");
+    t.equal(world.running(other).length, 0);
+  },
+);
+
 t.test("what-if shows who would have to go", async (t) => {
   const world = new World(["n1"], { capacity });
   world.put(of("batch", { replicas: 2 }));
