@@ -91,6 +91,11 @@ services:
     t.match(stdout, /\(m3\) \| from behind the wall/);
   });
 
+  await t.test("[D8] a command runs in its containers from the others", async (t) => {
+    const ran = await watch.skein(2, "exec", "talker", "sh", "-c", "echo inside; exit 7");
+    t.match(ran, { status: 7, stdout: "inside\n" });
+  });
+
   await t.test("the doctor says how it is, and that it is no fault", async (t) => {
     const { status, stdout } = await watch.skein(2, "doctor", "--json");
     t.equal(status, 0, stdout);
