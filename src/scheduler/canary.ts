@@ -3,7 +3,6 @@ import type { ServiceKey } from "../kernel/index.ts";
 import type { StrategySpec, TaskTemplate } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
-import type { Position } from "./positions.ts";
 
 type Canary = Extract<StrategySpec, { readonly kind: "canary" }>;
 
@@ -19,10 +18,14 @@ export function canaryQuota(draft: Draft, key: ServiceKey, service: Service): nu
   return isUpdate ? quotaOf(canary, placesOf(draft, service)) : undefined;
 }
 
-/** How many of these places have a task that is as the newest revision says, or are free for one. */
-export function updatedPlaces(positions: readonly Position[]): number {
-  return positions.filter(({ staying, leaving }) => staying.length > 0 || leaving.length === 0)
-    .length;
+/** Whether a canary is judged that has all of its tasks: the other places stay as they are. */
+export function holdsOthers(draft: Draft, key: ServiceKey, service: Service): boolean {
+  const quota = canaryQuota(draft, key, service);
+  return quota !== undefined && updatedTasks(draft, key, service) >= quota;
+}
+
+function updatedTasks(draft: Draft, key: ServiceKey, service: Service): number {
+  return draft.runningOf(key).filter((task) => isUpToDate(service, task.revision)).length;
 }
 
 /**
@@ -61,11 +64,7 @@ export function vacancyOf(
   service: Service,
 ): { readonly revision: number; readonly template: TaskTemplate } {
   const newest = { revision: service.revision, template: service.spec.template };
-  const quota = canaryQuota(draft, key, service);
-  if (quota === undefined) return newest;
-  const running = draft.runningOf(key);
-  const updated = running.filter((task) => isUpToDate(service, task.revision)).length;
-  if (updated < quota) return newest;
+  if (!holdsOthers(draft, key, service)) return newest;
   const outdated = [...service.templates.keys()].filter((each) => !isUpToDate(service, each));
   const revision = Math.max(...outdated);
   const template = service.templates.get(revision);

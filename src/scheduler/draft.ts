@@ -42,7 +42,8 @@ export class Draft {
   #byNode: Map<NodeId, Map<TaskId, Task>> | undefined;
   readonly #explanations = new Map<ServiceKey, Pending[]>();
   readonly #traffic: TrafficMove[] = [];
-  #isInView: (task: Task) => boolean = () => true;
+  /** Absent: all are in view. */
+  #isInView: ((task: Task) => boolean) | undefined;
   #nextWakeMs: number | undefined;
 
   constructor(facts: Facts, newTaskId: () => TaskId) {
@@ -74,7 +75,8 @@ export class Draft {
 
   /** All tasks of one service, stopped ones included, ordered by slot, then id. */
   tasksOf(service: ServiceKey): readonly Task[] {
-    return this.everyTaskOf(service).filter(this.#isInView);
+    const tasks = this.everyTaskOf(service);
+    return this.#isInView === undefined ? tasks : tasks.filter(this.#isInView);
   }
 
   /** The same, whatever is in view. */
@@ -89,7 +91,8 @@ export class Draft {
 
   /** The stopped tasks of one service that are remembered, ordered by slot, then id. */
   stoppedOf(service: ServiceKey): readonly Task[] {
-    const tasks = [...(this.#stopped.get(service)?.values() ?? [])].filter(this.#isInView);
+    const isInView = this.#isInView ?? (() => true);
+    const tasks = [...(this.#stopped.get(service)?.values() ?? [])].filter(isInView);
     return tasks.sort((a, b) => a.slot - b.slot || compareText(a.id, b.id));
   }
 
@@ -108,7 +111,8 @@ export class Draft {
   siblingsOf(service: ServiceKey, leaving: ReadonlySet<TaskId>): ReadonlyMap<NodeId, number> {
     const counts = new Map<NodeId, number>();
     for (const task of this.#tasksByService.get(service)?.values() ?? []) {
-      if (task.desired !== "running" || leaving.has(task.id) || !this.#isInView(task)) continue;
+      if (task.desired !== "running" || leaving.has(task.id)) continue;
+      if (this.#isInView !== undefined && !this.#isInView(task)) continue;
       counts.set(task.nodeId, (counts.get(task.nodeId) ?? 0) + 1);
     }
     return counts;

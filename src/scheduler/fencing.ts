@@ -1,7 +1,7 @@
 import type { Service, Task } from "../cluster/index.ts";
 import { leaseMs } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
-import type { LeavingCause } from "./positions.ts";
+import type { LeavingCause, Position } from "./positions.ts";
 
 /** Whether a place of the service may never have two tasks, whatever happens to its node. */
 export function isFenced({ spec }: Service): boolean {
@@ -33,4 +33,16 @@ export function mayReturn({ spec }: Service, task: Task, cause: LeavingCause): b
   return (
     cause === "lost" && spec.failover?.reconnect === "keep-original" && task.desired === "running"
   );
+}
+
+/** The lost task of a place that may come back with its node: others only stand in for it. */
+export function originalAt(
+  draft: Draft,
+  service: Service,
+  { service: key, slot }: Pick<Position, "service" | "slot">,
+): Task | undefined {
+  return draft
+    .runningOf(key)
+    .filter((task) => task.slot === slot && draft.facts.isLost(task))
+    .find((task) => mayReturn(service, task, "lost"));
 }

@@ -1,7 +1,7 @@
 import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
 import type { TaskId } from "../kernel/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
-import { canaryQuota, vacancyOf } from "./canary.ts";
+import { holdsOthers, vacancyOf } from "./canary.ts";
 import { whatIsWaitedFor } from "./dependencies.ts";
 import type { Draft } from "./draft.ts";
 import {
@@ -11,7 +11,7 @@ import {
   explainWaitingForStop,
 } from "./explain.ts";
 import { failuresByNode, rememberedFailures, retryAtMs } from "./failures.ts";
-import { isFenced, mayReturn, mayRunUnseen } from "./fencing.ts";
+import { isFenced, mayRunUnseen, originalAt } from "./fencing.ts";
 import { staticHostPorts } from "./node-usage.ts";
 import { type Placement, place } from "./placement.ts";
 import type { PlacementRequest } from "./placement-request.ts";
@@ -110,10 +110,10 @@ export function replacePosition(
     return true;
   }
   if (placement.kind === "placed") {
-    const isKept = mayReturn(service, first.task, first.cause);
+    const original = originalAt(draft, service, position);
     const reason = reasonOf(first.cause, first.task);
-    createAt(draft, position, placement, wanted, reason, isKept ? first.task.id : undefined);
-    if (isKept) return true;
+    createAt(draft, position, placement, wanted, reason, original?.id);
+    if (original?.id === first.task.id) return true;
     // A lost task must not run when its node returns. The state holds two running tasks of one
     // revision in a place only while one of them drains, so a move cannot start first.
     if (first.cause === "lost" || first.cause === "constraint") {
@@ -231,7 +231,7 @@ function wantedOf(
   const isHeld =
     service.rollout === "paused" ||
     whatIsWaitedFor(draft, leaving.service, service) !== undefined ||
-    (cause !== "revision" && canaryQuota(draft, leaving.service, service) !== undefined);
+    (cause !== "revision" && holdsOthers(draft, leaving.service, service));
   const own = isHeld ? templateOf(draft.facts.state, leaving) : undefined;
   return own === undefined
     ? { revision: service.revision, template: service.spec.template }

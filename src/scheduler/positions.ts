@@ -1,5 +1,6 @@
 import type { Service, Task } from "../cluster/index.ts";
 import type { NodeId, ServiceKey } from "../kernel/index.ts";
+import { holdsOthers } from "./canary.ts";
 import { restartsSince } from "./dependencies.ts";
 import type { Draft } from "./draft.ts";
 import { type Facts, isUpToDate } from "./facts.ts";
@@ -34,14 +35,15 @@ export function occupiedSlots(
   for (const task of draft.runningOf(key)) {
     bySlot.set(task.slot, [...(bySlot.get(task.slot) ?? []), task]);
   }
+  const isHeld = holdsOthers(draft, key, service);
   return [...bySlot]
     .sort(([a], [b]) => a - b)
     .map(([slot, tasks]) => {
       const place = { service: key, slot, only: undefined };
-      return {
-        ...place,
-        ...sortOut(tasks, (task) => leavingCause(draft.facts, service, task, sinceIndex)),
-      };
+      const mayUpdate = !isHeld || hasNewest(service, tasks);
+      const causeOf = (task: Task) =>
+        leavingCause(draft.facts, service, { task, mayUpdate, sinceIndex });
+      return { ...place, ...sortOut(tasks, causeOf) };
     });
 }
 
@@ -56,13 +58,16 @@ export function globalPositions(
 ): readonly Position[] {
   const running = draft.runningOf(key);
   const sinceIndex = restartsSince(draft, service);
+  const isHeld = holdsOthers(draft, key, service);
   return draft.facts.nodesInOrder
     .filter((each) => each.node.eligibility === "active")
     .filter((each) => unmetConstraint(service.spec, each) === undefined)
     .map(({ node }) => {
       const place = { service: key, slot: 1, only: node.id };
       const tasks = running.filter((task) => task.nodeId === node.id);
-      return { ...place, ...sortOut(tasks, (task) => revisionCause(service, task, sinceIndex)) };
+      const mayUpdate = !isHeld || hasNewest(service, tasks);
+      const causeOf = (task: Task) => revisionCause(service, { task, mayUpdate, sinceIndex });
+      return { ...place, ...sortOut(tasks, causeOf) };
     });
 }
 
@@ -88,25 +93,37 @@ function sortOut(
   return { staying, leaving };
 }
 
-function leavingCause(
-  facts: Facts,
-  service: Service,
-  task: Task,
-  sinceIndex: number,
-): LeavingCause | undefined {
+type Placed = {
+  readonly task: Task;
+  /** Whether its place has the newest revision by now, or may get it. */
+  readonly mayUpdate: boolean;
+  /** Tasks from before this index of the log are to be made anew. */
+  readonly sinceIndex: number;
+};
+
+function hasNewest(service: Service, tasks: readonly Task[]): boolean {
+  return tasks.some((task) => isUpToDate(service, task.revision));
+}
+
+function leavingCause(facts: Facts, service: Service, placed: Placed): LeavingCause | undefined {
+  const { task } = placed;
   if (facts.isLost(task)) return "lost";
   const node = facts.nodes.get(task.nodeId);
   if (node?.node.eligibility === "drain") return "drain";
   if (node !== undefined && unmetConstraint(service.spec, node) !== undefined) return "constraint";
-  return revisionCause(service, task, sinceIndex);
+  return revisionCause(service, placed);
 }
 
 /**
- * A paused roll-out replaces nothing: both revisions are as they should be. Nor is a task
- * replaced whose making was not noted by an older daemon, or is decided by this very plan.
+ * A paused roll-out replaces nothing: both revisions are as they should be. While a canary is
+ * judged, so are the places that it leaves alone. Nor is a task replaced whose making was not
+ * noted by an older daemon, or is decided by this very plan.
  */
-function revisionCause(service: Service, task: Task, sinceIndex: number): LeavingCause | undefined {
+function revisionCause(
+  service: Service,
+  { task, mayUpdate, sinceIndex }: Placed,
+): LeavingCause | undefined {
   if (service.rollout === "paused") return undefined;
-  if (!isUpToDate(service, task.revision)) return "revision";
+  if (!isUpToDate(service, task.revision)) return mayUpdate ? "revision" : undefined;
   return (task.createdAtIndex ?? sinceIndex) < sinceIndex ? "dependency" : undefined;
 }

@@ -1,6 +1,6 @@
 import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
-import { canaryQuota, updatedPlaces } from "./canary.ts";
+import { canaryQuota } from "./canary.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
 import { isFailing } from "./failures.ts";
@@ -222,4 +222,10 @@ function stopReasonOf(
     case "revision":
       return `Updated to revision ${service.revision} by ${kept.id}.`;
   }
+}
+
+/** How many of these places have a task that is as the newest revision says, or are free for one. */
+function updatedPlaces(positions: readonly Position[]): number {
+  return positions.filter(({ staying, leaving }) => staying.length > 0 || leaving.length === 0)
+    .length;
 }

@@ -237,7 +237,7 @@ services:
 
   for (const keepAlive of [false, true]) {
     const [fromVersion, toVersion] = keepAlive ? ["2", "1"] : ["1", "2"];
-    await t.test(`9. rolling update under load (keep-alive: ${keepAlive})`, async (t) => {
+    await t.test(`[E1] [E2] 9. rolling update under load (keep-alive: ${keepAlive})`, async (t) => {
       const load = machines.startLoad({ targets: targets(numbers), intervalMs: 20, keepAlive });
       await load.started;
       const up = await machines.skein(1, "up", "-f", compose(toVersion));

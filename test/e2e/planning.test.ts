@@ -31,7 +31,7 @@ t.test("decisions explained", { skip, timeout: 240_000 }, async (t) => {
   });
 
   await t.test(
-    "C4: why tells what a task waits for, with numbers, and what would help",
+    "[C4] why tells what a task waits for, with numbers, and what would help",
     async (t) => {
       await one.up({ large }, "-d");
       await one.until("it is known to wait", 10_000, async () => {
@@ -66,7 +66,7 @@ t.test("decisions explained", { skip, timeout: 240_000 }, async (t) => {
     );
   });
 
-  await t.test("E5: history shows what changed, rollback brings it back", async (t) => {
+  await t.test("[E5] history shows what changed, rollback brings it back", async (t) => {
     t.equal((await one.up({ web: web("blue") })).status, 0);
     const { stdout } = await node.skein("history", "web");
     t.match(stdout, /^2 .* submitted .*environment COLOUR red -> blue .*current$/m);

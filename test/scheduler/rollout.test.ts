@@ -18,33 +18,36 @@ t.test("a good update", async (t) => {
   const seeds = [1, 2, 3, 4, 5, 6, 7, 8];
   for (const order of ["start-first", "stop-first"] as const) {
     for (const seed of seeds) {
-      t.test(`${order}, seed ${seed}, keeps its bounds and ends in the new revision`, async (t) => {
-        const random = seededRandom(seed);
-        const wanted = 1 + randomBelow(random, 6);
-        const parallelism = 1 + randomBelow(random, 3);
-        const world = new World(["n1", "n2", "n3"], { seed });
-        const spec = {
-          mode: { kind: "replicated", replicas: wanted },
-          update: update({ order, parallelism }),
-        } as const;
-        world.put(spec);
-        world.run(4_000);
-        world.put({ ...spec, template: next });
-        let fewest = wanted;
-        let most = 0;
-        world.run(60_000, () => {
-          fewest = Math.min(fewest, world.serving().length);
-          most = Math.max(most, world.running().length);
-        });
-        const allowed = order === "start-first" ? wanted : Math.max(0, wanted - parallelism);
-        t.ok(fewest >= allowed, `at least ${allowed} served, fewest ${fewest}`);
-        t.ok(most <= wanted + (order === "start-first" ? parallelism : 0), `at most ${most} ran`);
-        t.ok(world.running().every((task) => task.revision === 2));
-        t.equal(world.serving().length, wanted);
-        t.equal(world.state.tasks.size, wanted, "the old ones are forgotten");
-        const counts = ["n1", "n2", "n3"].map((node) => world.perNode()[node] ?? 0);
-        t.ok(Math.max(...counts) - Math.min(...counts) <= 1, "still spread");
-      });
+      t.test(
+        `[E3] ${order}, seed ${seed}, keeps its bounds and ends in the new revision`,
+        async (t) => {
+          const random = seededRandom(seed);
+          const wanted = 1 + randomBelow(random, 6);
+          const parallelism = 1 + randomBelow(random, 3);
+          const world = new World(["n1", "n2", "n3"], { seed });
+          const spec = {
+            mode: { kind: "replicated", replicas: wanted },
+            update: update({ order, parallelism }),
+          } as const;
+          world.put(spec);
+          world.run(4_000);
+          world.put({ ...spec, template: next });
+          let fewest = wanted;
+          let most = 0;
+          world.run(60_000, () => {
+            fewest = Math.min(fewest, world.serving().length);
+            most = Math.max(most, world.running().length);
+          });
+          const allowed = order === "start-first" ? wanted : Math.max(0, wanted - parallelism);
+          t.ok(fewest >= allowed, `at least ${allowed} served, fewest ${fewest}`);
+          t.ok(most <= wanted + (order === "start-first" ? parallelism : 0), `at most ${most} ran`);
+          t.ok(world.running().every((task) => task.revision === 2));
+          t.equal(world.serving().length, wanted);
+          t.equal(world.state.tasks.size, wanted, "the old ones are forgotten");
+          const counts = ["n1", "n2", "n3"].map((node) => world.perNode()[node] ?? 0);
+          t.ok(Math.max(...counts) - Math.min(...counts) <= 1, "still spread");
+        },
+      );
     }
   }
 
@@ -159,7 +162,7 @@ t.test("a bad update", async (t) => {
         t.equal(world.running().filter((task) => task.revision === 1).length, fewest);
       });
 
-      t.test(`that ${behaviour} (${order}) goes back by itself`, async (t) => {
+      t.test(`[E7] that ${behaviour} (${order}) goes back by itself`, async (t) => {
         const world = new World(["n1", "n2", "n3"], bad);
         const rollout = update({ order, failureAction: "rollback" });
         world.put({ update: rollout });
@@ -207,7 +210,7 @@ t.test("a bad update", async (t) => {
     t.match(world.state.services.get(web), { rollout: "paused", revision: 3 });
   });
 
-  t.test("that never becomes healthy stays at its first batch", async (t) => {
+  t.test("[E7] that never becomes healthy stays at its first batch", async (t) => {
     const world = new World(["n1", "n2", "n3"], {
       behaviourOf: (image) => (image === "web:2" ? "hangs" : "serves"),
     });
@@ -402,7 +405,7 @@ t.test("changed constraints move tasks one at a time", async (t) => {
   t.strictSame(world.perNode(), { n2: 2, n3: 1 });
 });
 
-t.test("E4: what is put back before it rolled out restarts nothing", async (t) => {
+t.test("[E4] what is put back before it rolled out restarts nothing", async (t) => {
   const world = new World(["n1", "n2", "n3"]);
   world.put();
   world.run(5_000);
