@@ -152,10 +152,12 @@ t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
     },
   );
 
-  const blueGreen = { "x-update": { strategy: "blue-green", keep: "25s" } };
+  const blueGreen = { "x-update": { strategy: "blue-green", keep: "20s" } };
 
   await t.test("[E6] blue-green moves all traffic in one step, and back in one", async (t) => {
-    t.match(await machines.skein(1, "up", "-f", file("2", blueGreen)), { status: 0 });
+    const soon = { "x-update": { strategy: "blue-green", keep: "1s" } };
+    t.match(await machines.skein(1, "up", "-f", file("2", soon)), { status: 0 });
+    await watch.until("three again", 20_000, () => watch.allContainers().length === 3);
     const blue = watch.allContainers();
     const forth = await underLoad(async () => {
       const up = await machines.skein(2, "up", "-f", file("1", blueGreen));
@@ -164,7 +166,7 @@ t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
     t.strictSame(failures(forth), []);
     const there = move(forth, "1");
     t.comment(`first new ${there.firstNew}, last old ${there.lastOld}`);
-    t.ok(there.lastOld - there.firstNew < 500, "in one step, as fast as the log travels");
+    t.ok(there.lastOld - there.firstNew < 1_000, "in one step, as fast as the log travels");
     const both = watch.allContainers();
     t.equal(both.length, 6, "the old ones stand by");
     const [web] = await machines.skeinJson<ServiceView[]>(3, "ls");
@@ -179,7 +181,7 @@ t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
     t.strictSame(failures(back), []);
     const again = move(back, "2");
     t.comment(`first old ${again.firstNew}, last new ${again.lastOld}`);
-    t.ok(again.lastOld - again.firstNew < 500);
+    t.ok(again.lastOld - again.firstNew < 1_000);
     t.strictSame(watch.allContainers().toSorted(), both.toSorted(), "nothing was started");
     await watch.until("the others are gone in time", 40_000, () => {
       return watch.allContainers().length === 3;
