@@ -18,14 +18,14 @@ t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
   const directory = t.testdir();
   const watch = new Watch(t, machines, numbers);
   machines.startDaemon(1);
-  await watch.until("the first daemon answers", 20_000, async () => {
+  await watch.until("the first daemon answers", 60_000, async () => {
     return (await watch.nodes(1)).length === 1;
   });
   const token = (await machines.skein(1, "token", "create")).stdout.trim();
   for (const number of [2, 3]) {
     machines.startDaemon(number, "--join", "10.98.0.1:7946", "--token", token);
   }
-  await watch.until("three voters", 30_000, async () => {
+  await watch.until("three voters", 60_000, async () => {
     return (await watch.seesAllReady(1)) && (await watch.voters(1)) === 3;
   });
 
@@ -207,7 +207,7 @@ t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
     const from = performance.now();
     let stoppedMs = 0;
     let startedMs = 0;
-    await watch.until("another one runs", 60_000, () => {
+    await watch.until("another one runs", 90_000, () => {
       const now = watch.allContainers();
       const ms = Math.round(performance.now() - from);
       t.ok(now.length <= 1, "one at the most");
