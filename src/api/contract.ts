@@ -216,6 +216,8 @@ export const routes = {
     query: z.object({
       follow: z.enum(["true", "false"]).default("false"),
       tail: z.coerce.number().int().min(0).max(100_000).optional(),
+      /** Of a pod; absent: its main one. */
+      container: z.string().max(63).optional(),
     }),
     body: undefined,
     response: logEntrySchema,

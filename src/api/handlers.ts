@@ -1,4 +1,5 @@
 import {
+  type ClusterState,
   type Command,
   keyOf,
   type Outcome,
@@ -7,7 +8,7 @@ import {
   tasksOf,
 } from "../cluster/index.ts";
 import { codeOf, type ServiceKey, serviceKey } from "../kernel/index.ts";
-import { describeDifference, type ServiceSpec } from "../spec/index.ts";
+import { containersOf, describeDifference, type ServiceSpec } from "../spec/index.ts";
 import type { Handlers } from "./contract.ts";
 import { type EventsBackend, eventHandlers } from "./event-handlers.ts";
 import { historyView } from "./history-view.ts";
@@ -91,6 +92,8 @@ export interface ApiBackend extends EventsBackend {
     options: {
       readonly follow: boolean;
       readonly tail?: number | undefined;
+      /** Of a pod; absent: its main one. */
+      readonly container?: string | undefined;
       readonly signal: AbortSignal;
     },
   ): AsyncIterable<LogEntry>;
@@ -264,7 +267,9 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       const { state } = backend.facts();
       // The tasks of a service that is being removed still print.
       if (tasksOf(state, key).length === 0) find(key);
-      return backend.logs(key, { follow: query.follow === "true", tail: query.tail, signal });
+      const { tail, container } = query;
+      checkContainer(state, key, container);
+      return backend.logs(key, { follow: query.follow === "true", tail, container, signal });
     },
     setMaxVoters: async ({ body: { maxVoters }, signal }) => ({
       index: await submit({ kind: "set_max_voters", maxVoters }, signal),
@@ -338,4 +343,17 @@ async function* watch<T>(
     stop();
     signal.removeEventListener("abort", wake);
   }
+}
+
+/** Whether a task of the service has such a container: those of older revisions count, too. */
+function checkContainer(state: ClusterState, key: ServiceKey, name: string | undefined): void {
+  const templates = [...(state.services.get(key)?.templates.values() ?? [])];
+  const names = new Set(
+    templates
+      .flatMap((each) => (each.pod === undefined ? [] : containersOf(each)))
+      .map((each) => each.name),
+  );
+  if (name === undefined || names.has(name) || templates.length === 0) return;
+  const known = names.size === 0 ? "its tasks have one container" : [...names].join(", ");
+  throw new ApiError("not_found", `${key} has no container "${name}": ${known}.`);
 }

@@ -17,7 +17,7 @@ import {
   templateOf,
 } from "../cluster/index.ts";
 import { type NodeId, type ServiceKey, splitServiceKey } from "../kernel/index.ts";
-import { isJobMode, runsPerNode } from "../spec/index.ts";
+import { containersOf, isJobMode, runsPerNode, type TaskTemplate } from "../spec/index.ts";
 import { jobView } from "./job-view.ts";
 import { timeText } from "./time-text.ts";
 import type { ServiceView, StatusView, TaskView, TokenView } from "./views.ts";
@@ -207,7 +207,8 @@ export function taskViews(
 export function taskView({ state, observations }: Facts, task: Task): TaskView {
   const { namespace, name } = splitServiceKey(task.service);
   const status = statusOf(observations, task);
-  const isReachable = memberStatus(observations, task.nodeId) !== "failed";
+  const member = memberStatus(observations, task.nodeId);
+  const isReachable = member !== "failed" && member !== "left";
   const service = state.services.get(task.service);
   const isGlobal = service !== undefined && runsPerNode(service.spec.mode);
   const node = nodeName(state, task.nodeId);
@@ -230,6 +231,7 @@ export function taskView({ state, observations }: Facts, task: Task): TaskView {
     nodeId: task.nodeId,
     image: templateOf(state, task)?.image ?? "",
     containerId: status?.containerId ?? null,
+    containers: containerViews(templateOf(state, task), status),
     ports: (status?.hostPorts ?? []).map(
       ({ hostPort, target, protocol }) => `${hostPort}->${target}/${protocol}`,
     ),
@@ -238,6 +240,27 @@ export function taskView({ state, observations }: Facts, task: Task): TaskView {
     reason: task.reason,
     createdAt: timeText(task.createdAtMs),
   };
+}
+
+/** The containers of a pod as its node reports them, or those that there will be. */
+function containerViews(
+  template: TaskTemplate | undefined,
+  status: TaskStatus | undefined,
+): TaskView["containers"] {
+  if (template?.pod === undefined) return [];
+  const known = new Map((status?.containers ?? []).map((each) => [each.name, each]));
+  return containersOf(template).map(({ name, role, template: { image } }) => {
+    const { state = "waiting", health = "none", containerId, exitCode } = known.get(name) ?? {};
+    return {
+      name,
+      role,
+      status: state,
+      health,
+      image,
+      containerId: containerId ?? null,
+      exitCode: exitCode ?? null,
+    };
+  });
 }
 
 /** What has ended has ended, whether its node can be reached or not. */

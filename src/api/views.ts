@@ -146,6 +146,17 @@ export const serviceViewSchema = z.object({
   spec: serviceSpecSchema,
 });
 
+/** One container of a pod. */
+const containerViewSchema = z.object({
+  name: z.string(),
+  role: z.enum(["init", "main", "companion"]),
+  status: z.enum(["waiting", "running", "succeeded", "failed"]),
+  health: z.enum(["none", "starting", "healthy", "unhealthy"]),
+  image: z.string(),
+  containerId: z.string().nullable(),
+  exitCode: z.number().nullable(),
+});
+
 export const taskViewSchema = z.object({
   id: z.string(),
   /** `web.3`, or `web.n2` in a global service. */
@@ -179,6 +190,8 @@ export const taskViewSchema = z.object({
   nodeId: z.string(),
   image: z.string(),
   containerId: z.string().nullable(),
+  /** Of a pod, in the order in which they start; empty where the task has one container. */
+  containers: z.array(containerViewSchema).default([]),
   ports: z.array(z.string()),
   exitCode: z.number().nullable(),
   message: z.string(),

@@ -85,7 +85,8 @@ function addSeeing(program: Command): void {
       .description("show what the tasks of a service print")
       .argument("<SERVICE>")
       .option("-f, --follow", "go on as more is printed")
-      .option("--tail <N>", "only the last N lines of each task"),
+      .option("--tail <N>", "only the last N lines of each task")
+      .option("-c, --container <NAME>", "of a pod: this container, not its main one"),
     (session, [service], options) => logs(session, String(service), options),
   );
   client(

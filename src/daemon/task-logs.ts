@@ -1,7 +1,7 @@
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { type LogEntry, nodeName, timeText } from "../api/index.ts";
-import { type ClusterState, type Task, tasksOf } from "../cluster/index.ts";
+import { type ClusterState, type Task, tasksOf, templateOf } from "../cluster/index.ts";
 import {
   type Clock,
   type Logger,
@@ -14,7 +14,12 @@ import {
   taskId,
 } from "../kernel/index.ts";
 import type { PeerNetwork, PeerStream } from "../network/index.ts";
-import type { ContainerRuntime, LogLine } from "../runtime/index.ts";
+import {
+  type Container,
+  type ContainerRuntime,
+  containerLabels,
+  type LogLine,
+} from "../runtime/index.ts";
 import { mergeStreams } from "./merge-streams.ts";
 
 const protocol = "/skein/logs/1";
@@ -24,6 +29,7 @@ const requestSchema = z.object({
   taskId: z.string().max(64).transform(taskId),
   follow: z.boolean(),
   tail: z.number().int().nonnegative().optional(),
+  container: z.string().max(63).optional(),
 });
 
 const lineSchema = z.object({
@@ -50,6 +56,8 @@ const reopenMaxMs = 2_000;
 export type ServiceLogOptions = {
   readonly follow: boolean;
   readonly tail?: number | undefined;
+  /** Of a pod; absent: its main one. */
+  readonly container?: string | undefined;
   readonly signal: AbortSignal;
 };
 
@@ -83,7 +91,7 @@ export class TaskLogs {
       const seenMs = lastMs;
       for await (const line of this.#once(
         task,
-        seenMs === undefined ? options : { follow, signal },
+        seenMs === undefined ? options : { follow, container: options.container, signal },
       )) {
         if (seenMs !== undefined && line.timeMs <= seenMs) continue;
         lastMs = line.timeMs;
@@ -115,15 +123,37 @@ export class TaskLogs {
     }
   }
 
-  async *#local(id: TaskId, { follow, tail, signal }: ServiceLogOptions): AsyncIterable<LogLine> {
+  async *#local(id: TaskId, options: ServiceLogOptions): AsyncIterable<LogLine> {
     const { runtime } = this.#options;
-    const containers = await runtime.list({ signal });
-    const container = containers.find((each) => each.taskId === id);
+    const { follow, tail, signal } = options;
+    const all = await runtime.list({ signal });
+    const container = this.#choose(
+      all.filter((each) => each.taskId === id),
+      id,
+      options.container,
+    );
     if (container === undefined) return;
     yield* runtime.logs(container.id, { follow, signal, ...(tail === undefined ? {} : { tail }) });
   }
 
-  async *#remote(task: Task, { follow, tail, signal }: ServiceLogOptions): AsyncIterable<LogLine> {
+  /** The one of that name, or the main one; of two starts the newest. */
+  #choose(
+    containers: readonly Container[],
+    id: TaskId,
+    name: string | undefined,
+  ): Container | undefined {
+    const state = this.#options.state.get();
+    const task = state.tasks.get(id);
+    const template = task === undefined ? undefined : templateOf(state, task);
+    const wanted = name ?? template?.pod?.main;
+    const startsOf = ({ labels }: Container) => Number(labels[containerLabels.restarts] ?? 0);
+    return containers
+      .filter(({ labels }) => wanted === undefined || labels[containerLabels.container] === wanted)
+      .toSorted((a, b) => startsOf(b) - startsOf(a))[0];
+  }
+
+  async *#remote(task: Task, options: ServiceLogOptions): AsyncIterable<LogLine> {
+    const { follow, tail, container, signal } = options;
     const stream = await this.#options.network.openStream(task.nodeId, protocol, { signal });
     const abort = () => stream.abort(new Error("no longer wanted"));
     signal.addEventListener("abort", abort, { once: true });
@@ -132,6 +162,7 @@ export class TaskLogs {
         taskId: task.id,
         follow,
         ...(tail === undefined ? {} : { tail }),
+        ...(container === undefined ? {} : { container }),
       };
       await stream.send(packr.pack(request), { signal });
       for await (const frame of stream.frames()) yield lineSchema.parse(packr.unpack(frame));
@@ -146,14 +177,14 @@ export class TaskLogs {
     const frames = stream.frames()[Symbol.asyncIterator]();
     const first = await frames.next();
     if (first.done === true) return;
-    const { taskId: id, follow, tail } = requestSchema.parse(packr.unpack(first.value));
+    const { taskId: id, ...wanted } = requestSchema.parse(packr.unpack(first.value));
     // The asker sends nothing more: the next thing to come is its end.
     const watching = frames.next().then(
       () => gone.abort(),
       () => gone.abort(),
     );
     try {
-      for await (const line of this.#local(id, { follow, tail, signal: gone.signal })) {
+      for await (const line of this.#local(id, { ...wanted, signal: gone.signal })) {
         await stream.send(packr.pack(line), { signal: gone.signal });
       }
     } finally {

@@ -49,6 +49,7 @@ function task(overrides: Partial<TaskView>): TaskView {
     nodeId: "n1",
     image: "web:1",
     containerId: null,
+    containers: [],
     ports: [],
     exitCode: null,
     message: "",

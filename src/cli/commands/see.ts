@@ -172,12 +172,23 @@ export async function listTasks(session: Session, service: string | undefined): 
 }
 
 function taskTable(tasks: readonly TaskView[], nowMs: number): string {
-  const headings = ["TASK", "STATUS", "HEALTH", "RESTARTS", "NODE", "PORTS", "AGE", "MESSAGE"];
+  const headings = [
+    "TASK",
+    "STATUS",
+    "PHASE",
+    "HEALTH",
+    "RESTARTS",
+    "NODE",
+    "PORTS",
+    "AGE",
+    "MESSAGE",
+  ];
   return table(
     headings,
     tasks.map((task) => [
       task.name,
-      statusWord(task),
+      statusWord(task) + readyText(task),
+      task.phase,
       task.health === "none" ? "-" : task.health,
       String(task.restarts),
       task.node,
@@ -193,6 +204,19 @@ function statusWord({ desired, status, run }: TaskView): string {
   // What a job is there for; of others it only says that they ended.
   return status === "completed" && run !== null ? "succeeded" : status;
 }
+
+/** Of a pod, how many of the containers that run as long as it does are as they should be: ` 1/2`. */
+function readyText({ containers }: TaskView): string {
+  const lasting = containers.filter(({ role }) => role !== "init");
+  if (lasting.length === 0) return "";
+  const ready = lasting.filter(
+    ({ status, health, role }) =>
+      (status === "running" && (health === "none" || health === "healthy")) ||
+      (status === "succeeded" && role === "companion"),
+  );
+  return ` ${ready.length}/${lasting.length}`;
+}
+
 /** Of one task; the API refuses more. */
 const maxTail = 100_000;
 
@@ -200,7 +224,7 @@ const maxTail = 100_000;
 export async function logs(
   session: Session,
   name: string,
-  options: { readonly follow?: boolean; readonly tail?: string },
+  options: { readonly follow?: boolean; readonly tail?: string; readonly container?: string },
 ): Promise<void> {
   const tail = options.tail === undefined ? undefined : Number(options.tail);
   if (tail !== undefined && !(Number.isInteger(tail) && tail >= 0 && tail <= maxTail)) {
@@ -215,6 +239,7 @@ export async function logs(
     query: {
       follow: options.follow ? "true" : "false",
       ...(tail === undefined ? {} : { tail }),
+      ...(options.container === undefined ? {} : { container: options.container }),
     },
     signal: session.signal,
   });
