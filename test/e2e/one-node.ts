@@ -35,7 +35,8 @@ export class OneNode implements AsyncDisposable {
     ]);
     this.#files += 1;
     const file = join(this.#directory, `compose-${this.#files}.yaml`);
-    const manifest = { name: "kinds", services: Object.fromEntries(withImage) };
+    const all = Object.fromEntries(withImage);
+    const manifest = { name: "kinds", services: all, volumes: { data: {} } };
     writeFileSync(file, JSON.stringify(manifest));
     return await this.node.skein("up", "-f", file, ...flags);
   }
