@@ -83,7 +83,10 @@ t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
         const up = machines.skein(1, "up", "-f", file("2")).finally(() => {
           isOver = true;
         });
-        while (!isOver) counts.push(watch.allContainers().length);
+        while (!isOver) {
+          counts.push(watch.allContainers().length);
+          await sleep(50);
+        }
         const { status, stderr } = await up;
         t.equal(status, 0, stderr);
       });
@@ -138,7 +141,10 @@ t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
         const up = machines.skein(1, "up", "-f", file("1", bad)).finally(() => {
           isOver = true;
         });
-        while (!isOver) for (const id of watch.allContainers()) seen.add(id);
+        while (!isOver) {
+          for (const id of watch.allContainers()) seen.add(id);
+          await sleep(50);
+        }
         const { status, stderr } = await up;
         t.equal(status, 1, "not what was asked for");
         t.match(stderr, /was rolled back: new tasks failed/);
