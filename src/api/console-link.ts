@@ -29,8 +29,8 @@ export type ConsoleTiming = {
   readonly silentMs: number;
 };
 
-/** How long the other side may take to close what has come to its end. */
-const lingerMs = 2_000;
+/** How long the other side may take to read what is still under way, and to close as well. */
+const lingerMs = 30_000;
 
 export const consoleTiming: ConsoleTiming = { aliveEveryMs: 15_000, silentMs: 60_000 };
 
