@@ -171,7 +171,7 @@ t.test("what ends", async (t) => {
     t.strictSame(agent.statuses.get(), []);
   });
 
-  t.test("and was removed or killed by hand is started again within a second", async (t) => {
+  t.test("[B2] and was removed or killed by hand is started again within a second", async (t) => {
     await using rig = new Rig();
     const agent = await rig.start();
     for (let i = 0; i < 8; i += 1) {
@@ -379,7 +379,7 @@ t.test("health", async (t) => {
     message: "GET /healthz answered with status 500.",
   };
 
-  t.test("is starting until the first pass, then healthy", async (t) => {
+  t.test("[G4] is starting until the first pass, then healthy", async (t) => {
     await using rig = new Rig({ template: { healthCheck } });
     rig.probeResult = failing;
     const agent = await rig.start();
@@ -441,7 +441,7 @@ t.test("health", async (t) => {
     t.equal(rig.running.length, 0);
   });
 
-  t.test("a command is run inside the container", async (t) => {
+  t.test("[G1] a command is run inside the container", async (t) => {
     const asked: (readonly string[])[] = [];
     const exec: MemoryMachineOptions["exec"] = (_request, argv) => {
       asked.push(argv);

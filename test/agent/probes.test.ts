@@ -13,7 +13,7 @@ async function listen(t: Test, server: Server): Promise<number> {
 
 const address = "127.0.0.1";
 
-t.test("http passes with a status from 200 to 399 and fails with others", async (t) => {
+t.test("[G1] http passes with a status from 200 to 399 and fails with others", async (t) => {
   const server = createServer((request, response) => {
     response.writeHead(Number(request.url?.slice(1))).end("body");
   });
@@ -30,7 +30,7 @@ t.test("http passes with a status from 200 to 399 and fails with others", async 
   }
 });
 
-t.test("tcp passes when somebody listens and fails when nobody does", async (t) => {
+t.test("[G1] tcp passes when somebody listens and fails when nobody does", async (t) => {
   const server = createTcpServer((socket) => socket.end());
   const port = await listen(t, server);
   const { signal } = new AbortController();

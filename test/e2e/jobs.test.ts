@@ -18,7 +18,7 @@ t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
   };
 
   await t.test(
-    "D6: exit 0 has succeeded, is not started again, and its output is kept",
+    "[D6] exit 0 has succeeded, is not started again, and its output is kept",
     async (t) => {
       const up = await one.up({ migrate: { ...shell("echo migrated"), deploy: job } });
       t.equal(up.status, 0, up.stderr);
@@ -33,7 +33,7 @@ t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
     },
   );
 
-  await t.test("D6: exit 1 is tried again as often as asked, then it has failed", async (t) => {
+  await t.test("[D6] exit 1 is tried again as often as asked, then it has failed", async (t) => {
     const up = await one.up({
       broken: {
         ...shell("echo attempt; exit 3"),
@@ -71,7 +71,7 @@ t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
     t.equal((await node.skein("job", "run", "nobody")).status, 6);
   });
 
-  await t.test("D6: completions and parallelism", async (t) => {
+  await t.test("[D6] completions and parallelism", async (t) => {
     const up = await one.up({
       batch: {
         ...shell("sleep 1"),
@@ -84,7 +84,7 @@ t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
     t.match((await node.skein("ls")).stdout, /batch +replicated-job +0\/0 \(4\/4 completed\)/);
   });
 
-  await t.test("D7: a schedule is triggered by hand, suspended and resumed", async (t) => {
+  await t.test("[D7] a schedule is triggered by hand, suspended and resumed", async (t) => {
     const up = await one.up({ nightly: { ...shell("echo backup"), "x-schedule": "0 3 * * *" } });
     t.equal(up.status, 0, up.stderr);
     t.equal((await tasks("nightly")).length, 0, "nothing runs before it is due");
@@ -97,7 +97,7 @@ t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
     t.match((await jobOf("nightly"))?.nextDueAt, /T03:00:00/);
   });
 
-  await t.test("D7: a schedule runs when it is due", async (t) => {
+  await t.test("[D7] a schedule runs when it is due", async (t) => {
     await one.up({ minutely: { ...shell("echo tick"), "x-schedule": "* * * * *" } });
     await one.until("it ran by itself", 75_000, async () => {
       const runs = (await jobOf("minutely"))?.runs ?? [];

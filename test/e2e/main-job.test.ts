@@ -88,7 +88,7 @@ services:
     await watch.until("three voters", 20_000, async () => (await watch.voters(1)) === 3);
   });
 
-  await t.test("2. replicas spread over the machines, every machine answers", async (t) => {
+  await t.test("[C2] 2. replicas spread over the machines, every machine answers", async (t) => {
     const up = await machines.skein(2, "up", "-f", compose("1"));
     t.equal(up.status, 0, up.stderr);
     t.strictSame(
@@ -105,14 +105,14 @@ services:
     t.strictSame(failures(await machines.request([byName], 6)), [], "by host name");
   });
 
-  await t.test("the same file again changes nothing", async (t) => {
+  await t.test("[B1] the same file again changes nothing", async (t) => {
     const before = watch.allContainers();
     const up = await machines.skein(3, "up", "-f", composeFile);
     t.match(up, { status: 0, stdout: /no changes/ });
     t.strictSame(watch.allContainers(), before);
   });
 
-  await t.test("3. scaling keeps what is there", async (t) => {
+  await t.test("[B4] [B5] 3. scaling keeps what is there", async (t) => {
     const before = watch.allContainers();
     t.match(await machines.skein(1, "scale", "web=5"), { status: 0 });
     const five = watch.allContainers();
@@ -131,7 +131,7 @@ services:
   });
 
   for (const how of [["rm", "-f"], ["kill"]]) {
-    await t.test(`4. docker ${how.join(" ")} of a container: replaced within 5 s`, async (t) => {
+    await t.test(`[B2] 4. docker ${how.join(" ")} of a container: replaced within 5 s`, async (t) => {
       const [victim = ""] = watch.containers().get(2) ?? [];
       machines.docker(2, ...how, victim);
       const took = await watch.until("replaced", 15_000, () => {
@@ -162,7 +162,7 @@ services:
   });
 
   await t.test(
-    "6. power loss of a machine: routed around, replaced, exactly three after",
+    "[B6] 6. power loss of a machine: routed around, replaced, exactly three after",
     async (t) => {
       const victim = (await watch.leader(1)) === 3 ? 2 : 3;
       const others = numbers.filter((number) => number !== victim);

@@ -36,7 +36,7 @@ function dueTimes(world: World): readonly string[] {
   return runs(world).map(({ dueAtMs = 0 }) => new Date(dueAtMs).toISOString().slice(11, 16));
 }
 
-t.test("D7: a schedule runs once at each due time, and not before the first", async (t) => {
+t.test("[D7] a schedule runs once at each due time, and not before the first", async (t) => {
   const world = worldAt("2026-01-01T10:00:30Z");
   world.put(scheduled());
   world.run(25_000);
@@ -46,14 +46,14 @@ t.test("D7: a schedule runs once at each due time, and not before the first", as
   t.ok(runs(world).every(({ state }) => state === "succeeded"));
 });
 
-t.test("D7: the time zone counts", async (t) => {
+t.test("[D7] the time zone counts", async (t) => {
   const world = worldAt("2026-07-01T00:58:30Z");
   world.put(scheduled({ cron: "0 3 * * *", timezone: "Europe/Berlin" }));
   world.run(3 * minuteMs);
   t.strictSame(dueTimes(world), ["01:00"]);
 });
 
-t.test("D7: two leaders that plan the same due time start it once", async (t) => {
+t.test("[D7] two leaders that plan the same due time start it once", async (t) => {
   const world = worldAt("2026-01-01T10:00:30Z");
   world.put(scheduled());
   world.run(10_000);
@@ -82,7 +82,7 @@ t.test("D7: two leaders that plan the same due time start it once", async (t) =>
   t.equal(world.running().length, 1);
 });
 
-t.test("D7: a leader that takes over with a clock behind does not repeat a due time", async (t) => {
+t.test("[D7] a leader that takes over with a clock behind does not repeat a due time", async (t) => {
   const world = worldAt("2026-01-01T10:00:30Z");
   world.put(scheduled());
   world.run(35_000);
@@ -95,7 +95,7 @@ t.test("D7: a leader that takes over with a clock behind does not repeat a due t
 });
 
 t.test(
-  "D7: what was due while nobody led is made up for once, and the rest is named",
+  "[D7] what was due while nobody led is made up for once, and the rest is named",
   async (t) => {
     const world = worldAt("2026-01-01T10:00:30Z");
     world.put(scheduled());
@@ -107,7 +107,7 @@ t.test(
   },
 );
 
-t.test("D7: a run that is due while the one before goes on", async (t) => {
+t.test("[D7] a run that is due while the one before goes on", async (t) => {
   const slow = { workMs: 90_000 };
   const states = (world: World) => runs(world).map(({ state }) => state);
 
@@ -135,7 +135,7 @@ t.test("D7: a run that is due while the one before goes on", async (t) => {
   });
 });
 
-t.test("D7: suspend starts nothing, and nothing is made up for afterwards", async (t) => {
+t.test("[D7] suspend starts nothing, and nothing is made up for afterwards", async (t) => {
   const world = worldAt("2026-01-01T10:00:30Z");
   world.put(scheduled());
   const suspend = (isSuspended: boolean) =>
@@ -160,7 +160,7 @@ t.test("D7: suspend starts nothing, and nothing is made up for afterwards", asyn
 });
 
 t.test(
-  "D7: a new schedule counts from now on; an unchanged file keeps what was done",
+  "[D7] a new schedule counts from now on; an unchanged file keeps what was done",
   async (t) => {
     const world = worldAt("2026-01-01T10:00:30Z");
     world.put(scheduled());
@@ -175,7 +175,7 @@ t.test(
 );
 
 for (const seed of [1, 2, 3, 4]) {
-  t.test(`D7: seed ${seed}: exactly once over leaders whose clocks differ`, async (t) => {
+  t.test(`[D7] seed ${seed}: exactly once over leaders whose clocks differ`, async (t) => {
     const random = seededRandom(seed);
     const world = worldAt("2026-01-01T10:00:10Z");
     world.put(scheduled());

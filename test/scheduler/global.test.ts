@@ -2,7 +2,7 @@ import t from "tap";
 import { template } from "../builders.ts";
 import { World } from "./world.ts";
 
-t.test("D5: a global service runs once on every node", async (t) => {
+t.test("[D5] a global service runs once on every node", async (t) => {
   const world = new World(["n1", "n2", "n3"]);
   world.put({ mode: { kind: "global" } });
   world.run(4_000);
@@ -46,7 +46,7 @@ t.test("D5: a global service runs once on every node", async (t) => {
   });
 });
 
-t.test("D5: a node without room for its global task is named; the others run theirs", async (t) => {
+t.test("[D5] a node without room for its global task is named; the others run theirs", async (t) => {
   const world = new World(["n1", "n2"]);
   world.setCapacity("n1", { cpuMillis: 100, memoryBytes: 2 ** 30 });
   world.put({ mode: { kind: "global" }, template: template({ reservations: { cpuMillis: 500 } }) });
@@ -58,7 +58,7 @@ t.test("D5: a node without room for its global task is named; the others run the
   );
 });
 
-t.test("D5: a node without room for the next revision does not keep others from it", async (t) => {
+t.test("[D5] a node without room for the next revision does not keep others from it", async (t) => {
   const world = new World(["n1", "n2", "n3"]);
   world.setCapacity("n1", { cpuMillis: 1_000, memoryBytes: 2 ** 30 });
   const reservations = { cpuMillis: 600 };

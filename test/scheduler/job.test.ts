@@ -30,7 +30,7 @@ function active(world: World): readonly Task[] {
   return world.running().filter(({ result }) => result === undefined);
 }
 
-t.test("D6: a job that exits with 0 has succeeded and is never started again", async (t) => {
+t.test("[D6] a job that exits with 0 has succeeded and is never started again", async (t) => {
   const world = new World(["n1", "n2"], completing);
   world.put({ mode: job(), template: once });
   world.run(60_000);
@@ -43,7 +43,7 @@ t.test("D6: a job that exits with 0 has succeeded and is never started again", a
   t.equal(world.commands.length, before, "submitting it again changes nothing");
 });
 
-t.test("D6: a job that exits with 1 is tried again, with pauses, then has failed", async (t) => {
+t.test("[D6] a job that exits with 1 is tried again, with pauses, then has failed", async (t) => {
   const world = new World(["n1", "n2"], { behaviourOf: () => "fails" });
   world.put({ mode: job(1, { retries: 3 }), template: once });
   world.run(120_000);
@@ -60,7 +60,7 @@ t.test("D6: a job that exits with 1 is tried again, with pauses, then has failed
   t.strictSame(new Set(failed.map((task) => task.nodeId)).size, 2, "a retry runs elsewhere");
 });
 
-t.test("D6: a retry that succeeds is a success", async (t) => {
+t.test("[D6] a retry that succeeds is a success", async (t) => {
   const world = new World(["n1", "n2"], {
     behaviourOf: (_, { reason }) => (reason.startsWith("Tries again") ? "completes" : "fails"),
   });
@@ -71,7 +71,7 @@ t.test("D6: a retry that succeeds is a success", async (t) => {
   t.equal(results(world, "failed").length, 2);
 });
 
-t.test("D6: without retries the first failure counts", async (t) => {
+t.test("[D6] without retries the first failure counts", async (t) => {
   const world = new World(["n1"], { behaviourOf: () => "fails" });
   world.put({ mode: job(1, { retries: 0 }), template: once });
   world.run(30_000);
@@ -79,7 +79,7 @@ t.test("D6: without retries the first failure counts", async (t) => {
   t.equal(world.tasks().length, 1);
 });
 
-t.test("D6: completions are reached with at most as many at a time as asked for", async (t) => {
+t.test("[D6] completions are reached with at most as many at a time as asked for", async (t) => {
   const world = new World(["n1", "n2", "n3"], completing);
   world.put({ mode: job(7, { parallelism: 2 }), template: once });
   let most = 0;
@@ -94,7 +94,7 @@ t.test("D6: completions are reached with at most as many at a time as asked for"
   );
 });
 
-t.test("D6: a job on a node that is lost runs again elsewhere, which costs no retry", async (t) => {
+t.test("[D6] a job on a node that is lost runs again elsewhere, which costs no retry", async (t) => {
   const world = new World(["n1", "n2"], { ...completing, workMs: 60_000 });
   world.put({ mode: job(1, { retries: 0 }), template: once });
   world.run(3_000);
@@ -108,7 +108,7 @@ t.test("D6: a job on a node that is lost runs again elsewhere, which costs no re
   t.match(runs(world), [{ state: "succeeded" }]);
 });
 
-t.test("D6: a job on a node that drains is moved", async (t) => {
+t.test("[D6] a job on a node that drains is moved", async (t) => {
   const world = new World(["n1", "n2"], { ...completing, workMs: 60_000 });
   world.put({ mode: job(1), template: once });
   world.run(3_000);
@@ -122,7 +122,7 @@ t.test("D6: a job on a node that drains is moved", async (t) => {
   t.not(active(world)[0]?.nodeId, first?.nodeId);
 });
 
-t.test("D6: a job that does not fit anywhere waits and says why", async (t) => {
+t.test("[D6] a job that does not fit anywhere waits and says why", async (t) => {
   const world = new World(["n1"], completing);
   const large = template({ restart, reservations: { cpuMillis: 9_000 } });
   world.put({ mode: job(), template: large });
@@ -188,7 +188,7 @@ t.test("a service becomes a job and a job a service without a trace", async (t) 
   t.ok(world.running().every(({ run }) => run === undefined));
 });
 
-t.test("D6: a job for every node", async (t) => {
+t.test("[D6] a job for every node", async (t) => {
   const world = new World(["n1", "n2", "n3"], completing);
   world.drain("n3");
   world.put({ mode: { kind: "global-job", retries: 1 }, template: once });
@@ -223,7 +223,7 @@ t.test("D6: a job for every node", async (t) => {
   });
 });
 
-t.test("D6: a job that was removed and is submitted again runs again", async (t) => {
+t.test("[D6] a job that was removed and is submitted again runs again", async (t) => {
   const world = new World(["n1", "n2"], completing);
   world.put({ mode: job(), template: once });
   world.run(10_000);

@@ -24,7 +24,7 @@ function pendingText(world: World, key = web): string {
   return (world.lastPlan.explanations.get(key) ?? []).map(({ message }) => message).join("\n");
 }
 
-t.test("C1: with one CPU free on each node 1.5 CPUs wait and 0.9 are placed", async (t) => {
+t.test("[C1] with one CPU free on each node 1.5 CPUs wait and 0.9 are placed", async (t) => {
   const world = new World(["n1", "n2"], { capacity: { cpuMillis: 1_000, memoryBytes: GiB } });
   world.put({ name: "large", mode: replicas(1), template: reserving(1_500) });
   world.put({ mode: replicas(1), template: reserving(900) });
@@ -33,14 +33,14 @@ t.test("C1: with one CPU free on each node 1.5 CPUs wait and 0.9 are placed", as
   t.equal(world.serving().length, 1);
 });
 
-t.test("C2: six equal tasks on three equal nodes are two on each", async (t) => {
+t.test("[C2] six equal tasks on three equal nodes are two on each", async (t) => {
   const world = new World(["n1", "n2", "n3"]);
   world.put({ mode: replicas(6) });
   world.run(2_000);
   t.strictSame(world.perNode(), { n1: 2, n2: 2, n3: 2 });
 });
 
-t.test("C2: a node that is half full gets fewer of a service that has nothing yet", async (t) => {
+t.test("[C2] a node that is half full gets fewer of a service that has nothing yet", async (t) => {
   const world = new World(["n1", "n2", "n3"]);
   const onFirst = { constraints: [{ key: "node.id", operator: "==" as const, value: "n1" }] };
   world.put({ name: "busy", mode: replicas(4), placement: onFirst });
@@ -49,7 +49,7 @@ t.test("C2: a node that is half full gets fewer of a service that has nothing ye
   t.strictSame(world.perNode(), { n1: 1, n2: 2, n3: 1 });
 });
 
-t.test("C3: pack fills the fewest nodes and begins another only when one is full", async (t) => {
+t.test("[C3] pack fills the fewest nodes and begins another only when one is full", async (t) => {
   const world = new World(["n1", "n2", "n3"], {
     capacity: { cpuMillis: 1_000, memoryBytes: GiB },
   });
@@ -60,7 +60,7 @@ t.test("C3: pack fills the fewest nodes and begins another only when one is full
 });
 
 for (const strategy of ["pack", undefined] as const) {
-  t.test(`C3: ${strategy ?? "spread"} never gives a node more than it has`, async (t) => {
+  t.test(`[C3] ${strategy ?? "spread"} never gives a node more than it has`, async (t) => {
     const random = seededRandom(11);
     for (let round = 0; round < 40; round += 1) {
       const nodes = Array.from({ length: 1 + randomBelow(random, 6) }, (_, i) => `n${i}`);
@@ -92,7 +92,7 @@ for (const strategy of ["pack", undefined] as const) {
   });
 }
 
-t.test("C4: what waits is placed once there is room, whatever made the room", async (t) => {
+t.test("[C4] what waits is placed once there is room, whatever made the room", async (t) => {
   const makers: readonly { readonly name: string; readonly make: (world: World) => void }[] = [
     { name: "another service was removed", make: (world) => removeBlocker(world) },
     { name: "another service was scaled down", make: (world) => scaleBlocker(world) },
@@ -132,7 +132,7 @@ function scaleBlocker(world: World): void {
 }
 
 t.test(
-  "C6: a platform keeps tasks from nodes of another one, and says which that is",
+  "[C6] a platform keeps tasks from nodes of another one, and says which that is",
   async (t) => {
     const world = new World(["n1"]);
     world.setPlatform("n1", { os: "linux", arch: "arm64" });
@@ -149,7 +149,7 @@ t.test(
   },
 );
 
-t.test("F2: a static host port that is taken everywhere is named with its holders", async (t) => {
+t.test("[F2] a static host port that is taken everywhere is named with its holders", async (t) => {
   const world = new World(["n1", "n2"]);
   const port = { target: 80, published: 8888, protocol: "tcp", mode: "host", appProtocol: "auto" };
   world.put({ mode: replicas(3), template: template({ hostPorts: [port as never] }) });
@@ -189,7 +189,7 @@ t.test("a constraint that holds no longer moves the task", async (t) => {
   t.strictSame(world.perNode(), { n2: 2 });
 });
 
-t.test("K2: a task follows its volume", async (t) => {
+t.test("[K2] a task follows its volume", async (t) => {
   const withVolume = template({
     mounts: [{ kind: "volume", source: "shop_data", target: "/data", readOnly: false }],
   });

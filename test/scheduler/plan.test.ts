@@ -157,7 +157,7 @@ function on(key: string, operator: "==" | "!=" | "in", value: string): ServiceSp
 }
 
 t.test("scaling", async (t) => {
-  t.test("3 to 5 keeps the three and adds two in the free slots", async (t) => {
+  t.test("[B4] 3 to 5 keeps the three and adds two in the free slots", async (t) => {
     const world = new World(["n1", "n2", "n3"]);
     world.put();
     world.run(3_000);
@@ -171,7 +171,7 @@ t.test("scaling", async (t) => {
     );
   });
 
-  t.test("5 to 2 stops the unhealthy one first, then the newest", async (t) => {
+  t.test("[B5] 5 to 2 stops the unhealthy one first, then the newest", async (t) => {
     const world = new World(["n1", "n2", "n3"]);
     world.put();
     world.run(3_000);
@@ -191,7 +191,7 @@ t.test("scaling", async (t) => {
     );
   });
 
-  t.test("among equals the most crowded node gives one up", async (t) => {
+  t.test("[B5] among equals the most crowded node gives one up", async (t) => {
     const world = new World(["n1", "n2"]);
     world.put({ mode: replicas(3) });
     world.run(3_000);
