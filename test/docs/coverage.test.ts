@@ -14,7 +14,9 @@ function testsByRow(): ReadonlyMap<string, readonly Found[]> {
   const files = globSync("test/**/*.test.ts", { cwd: fileURLToPath(root) }).sort();
   for (const file of files) {
     const source = readFileSync(new URL(file, root), "utf8");
-    for (const [, , name = ""] of source.matchAll(/(["`])((?:\[[A-Z]\d+\] )+[^"`]*)\1/g)) {
+    const names = source.matchAll(/"((?:\[[A-Z]\d+\] )+[^"]*)"|`((?:\[[A-Z]\d+\] )+[^`]*)`/g);
+    for (const [, plain, template] of names) {
+      const name = plain ?? template ?? "";
       for (const [, row = ""] of name.matchAll(/\[([A-Z]\d+)\]/g)) {
         found.set(row, [...(found.get(row) ?? []), { file, name }]);
       }

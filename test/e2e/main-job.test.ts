@@ -131,19 +131,22 @@ services:
   });
 
   for (const how of [["rm", "-f"], ["kill"]]) {
-    await t.test(`[B2] 4. docker ${how.join(" ")} of a container: replaced within 5 s`, async (t) => {
-      const [victim = ""] = watch.containers().get(2) ?? [];
-      machines.docker(2, ...how, victim);
-      const took = await watch.until("replaced", 15_000, () => {
-        const now = watch.allContainers();
-        return now.length === 3 && !now.includes(victim);
-      });
-      t.ok(took < 5_000);
-      await watch.until("and served", 10_000, async () => {
-        const list = await watch.tasks(1);
-        return list.filter((task) => task.status === "running").length === 3;
-      });
-    });
+    await t.test(
+      `[B2] 4. docker ${how.join(" ")} of a container: replaced within 5 s`,
+      async (t) => {
+        const [victim = ""] = watch.containers().get(2) ?? [];
+        machines.docker(2, ...how, victim);
+        const took = await watch.until("replaced", 15_000, () => {
+          const now = watch.allContainers();
+          return now.length === 3 && !now.includes(victim);
+        });
+        t.ok(took < 5_000);
+        await watch.until("and served", 10_000, async () => {
+          const list = await watch.tasks(1);
+          return list.filter((task) => task.status === "running").length === 3;
+        });
+      },
+    );
   }
 
   await t.test("5. kill -9 of a daemon: containers serve on and are adopted", async (t) => {

@@ -46,17 +46,23 @@ t.test("[D5] a global service runs once on every node", async (t) => {
   });
 });
 
-t.test("[D5] a node without room for its global task is named; the others run theirs", async (t) => {
-  const world = new World(["n1", "n2"]);
-  world.setCapacity("n1", { cpuMillis: 100, memoryBytes: 2 ** 30 });
-  world.put({ mode: { kind: "global" }, template: template({ reservations: { cpuMillis: 500 } }) });
-  world.run(4_000);
-  t.strictSame(world.perNode(), { n2: 1 });
-  t.match(
-    [...world.lastPlan.explanations.values()].flat().map(({ message }) => message),
-    [/n1: 0.5 CPUs needed, 0.1 of 0.1 free/],
-  );
-});
+t.test(
+  "[D5] a node without room for its global task is named; the others run theirs",
+  async (t) => {
+    const world = new World(["n1", "n2"]);
+    world.setCapacity("n1", { cpuMillis: 100, memoryBytes: 2 ** 30 });
+    world.put({
+      mode: { kind: "global" },
+      template: template({ reservations: { cpuMillis: 500 } }),
+    });
+    world.run(4_000);
+    t.strictSame(world.perNode(), { n2: 1 });
+    t.match(
+      [...world.lastPlan.explanations.values()].flat().map(({ message }) => message),
+      [/n1: 0.5 CPUs needed, 0.1 of 0.1 free/],
+    );
+  },
+);
 
 t.test("[D5] a node without room for the next revision does not keep others from it", async (t) => {
   const world = new World(["n1", "n2", "n3"]);

@@ -94,19 +94,22 @@ t.test("[D6] completions are reached with at most as many at a time as asked for
   );
 });
 
-t.test("[D6] a job on a node that is lost runs again elsewhere, which costs no retry", async (t) => {
-  const world = new World(["n1", "n2"], { ...completing, workMs: 60_000 });
-  world.put({ mode: job(1, { retries: 0 }), template: once });
-  world.run(3_000);
-  const [first] = active(world);
-  world.setMember(first?.nodeId ?? "", "failed");
-  world.run(20_000);
-  const [second] = active(world);
-  t.not(second?.nodeId, first?.nodeId);
-  t.equal(active(world).length, 1, "never twice at a time, as far as we know");
-  world.run(90_000);
-  t.match(runs(world), [{ state: "succeeded" }]);
-});
+t.test(
+  "[D6] a job on a node that is lost runs again elsewhere, which costs no retry",
+  async (t) => {
+    const world = new World(["n1", "n2"], { ...completing, workMs: 60_000 });
+    world.put({ mode: job(1, { retries: 0 }), template: once });
+    world.run(3_000);
+    const [first] = active(world);
+    world.setMember(first?.nodeId ?? "", "failed");
+    world.run(20_000);
+    const [second] = active(world);
+    t.not(second?.nodeId, first?.nodeId);
+    t.equal(active(world).length, 1, "never twice at a time, as far as we know");
+    world.run(90_000);
+    t.match(runs(world), [{ state: "succeeded" }]);
+  },
+);
 
 t.test("[D6] a job on a node that drains is moved", async (t) => {
   const world = new World(["n1", "n2"], { ...completing, workMs: 60_000 });
