@@ -47,6 +47,8 @@ type Watch = {
   isProbing: boolean;
   /** Whether the last ping was refused rather than unanswered. */
   isRefused: boolean;
+  /** Whether it ever answered a ping of this node's. */
+  hasAnswered: boolean;
   /** Whether others may be asked about it: it was not given up already. */
   isSuspectable: boolean;
   /** When a broken connection was followed up last, and how often a ping failed in a row. */
@@ -164,6 +166,7 @@ export class FailureDetector {
       .then(
         () => {
           watch.failures = 0;
+          watch.hasAnswered = true;
         },
         // Success is noted where the answer is read, and most failures show as silence. But a
         // process that has ended is refused at once, and others are asked at once, also by a node
@@ -198,7 +201,9 @@ export class FailureDetector {
         if (reach === "answered") watch.lastHeardMs = this.#options.clock.monotonic();
         const hasSpoken = watch.lastHeardMs > startedAtMs;
         const isUnreached = reach === "silent" || reach === "refused";
-        const isGone = reach === "refused" && watch.isRefused;
+        // A newcomer may be turned away by members who have not learnt of it yet. That looks the
+        // same, so that a refusal proves the end only of one who has let this node in before.
+        const isGone = reach === "refused" && watch.isRefused && watch.hasAnswered;
         if (this.#forgiving > 0 && !isGone) return;
         if (isUnreached && !hasSpoken) this.#options.onSilent(node, isGone);
         // A helper's lost answer is no isolation while anybody else is heard.
@@ -241,6 +246,7 @@ function newWatch(nowMs: number): Watch {
     isPinging: false,
     isProbing: false,
     isRefused: false,
+    hasAnswered: false,
     isSuspectable: true,
     followedUpMs: Number.NEGATIVE_INFINITY,
     failures: 0,

@@ -267,13 +267,27 @@ for (const [name, isRefused, helper, wanted] of [
   ["another reaches it", true, true, "not yet"],
 ] as const) {
   t.test(`before a second of silence a member is ${wanted} where ${name}`, async (t) => {
-    const script = { others: few, answers: allButTarget, helper: () => helper, isRefused };
-    await using bench = new Bench(script);
+    await using bench = new Bench({ others: few, answers: () => true });
+    await bench.clock.advance(100);
+    bench.script = { others: few, answers: allButTarget, helper: () => helper, isRefused };
     await bench.clock.advance(timing.pingIntervalMs);
     t.equal(bench.silent.length > 0, wanted !== "not yet");
     t.equal(bench.gone.length > 0, wanted === "gone");
   });
 }
+
+t.test("a newcomer that was never let in takes no refusal for an end", async (t) => {
+  const script = { others: few, answers: allButTarget, isRefused: true } as const;
+  await using bench = new Bench({ ...script, helper: () => "refused" });
+  await bench.clock.advance(4 * timing.pingIntervalMs);
+  t.ok(bench.silent.includes(target), "though it is suspect like one that is silent");
+  t.strictSame(bench.gone, []);
+  bench.script = { others: few, answers: () => true };
+  await bench.clock.advance(timing.pingIntervalMs);
+  bench.script = { ...script, helper: () => "refused" };
+  await bench.clock.advance(timing.pingIntervalMs);
+  t.ok(bench.gone.includes(target), "but believes one that it was let in by");
+});
 
 t.test("a member whose connection breaks is asked at once, and others about it", async (t) => {
   await using bench = new Bench({ others: few, answers: () => true });
