@@ -26,8 +26,8 @@ export type Happening = (typeof happenings)[number];
 
 /**
  * - `calm`: nodes may end and begin, and clocks that people read may jump, but the network is
- *   good and nobody stands still for long. Nobody who runs may be called failed, not for a
- *   moment, and whoever ended is known to have in time.
+ *   good, nobody stands still for long, and everybody learns soon who is a member. Nobody who runs
+ *   may be called failed, not for a moment, and whoever ended is known to have in time.
  * - `one_link`: as calm, but at any time one pair of nodes may not hear each other, or two pairs
  *   with one node in common. As others can hear it, nobody who runs may even be suspected.
  * - `stormy`: anything.
@@ -100,7 +100,8 @@ export function drawSwarm(random: Random): Swarm {
     maxDownMs: one([500, 5_000, 20_000]),
     maxPauseMs: isStormy ? one([1_000, 5_000, 20_000]) : forgivenPauseMs(timing),
     maxCutMs: one([2_000, 10_000, 25_000]),
-    maxLagMs: one([50, 1_000, 8_000]),
+    // Who learns so late who is a member does not listen to it meanwhile, nor object to it.
+    maxLagMs: isStormy ? one([50, 1_000, 8_000]) : one([50, 1_000]),
     goneRate: one([0, 0.3]),
     clockSkew: one([0, 0.02, 0.05]),
   };

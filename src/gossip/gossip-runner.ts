@@ -261,6 +261,7 @@ class RunningGossip implements Gossip {
     const { admitted, clock, network } = this.#options;
     const members = admitted.get();
     this.#table.keepOnly(members);
+    this.#table.acquit(clock.monotonic());
     this.#recordTable.keepOnly(new Set([...members, network.self]));
     const newcomers = [...members].filter((node) => this.#table.get(node) === undefined);
     for (const node of newcomers) {

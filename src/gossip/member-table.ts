@@ -141,6 +141,18 @@ export class MemberTable {
     return isChanged;
   }
 
+  /**
+   * Voids what only removed members suspect. The accused may have known of the removal before this
+   * node did, and then it did not hear them, so that it could not object.
+   */
+  acquit(nowMs: number): void {
+    for (const { suspectedBy, ...claim } of this.entries()) {
+      const accusers = [...suspectedBy];
+      if (accusers.length === 0 || accusers.some((node) => this.#mayBeKnown(node))) continue;
+      this.#put({ ...claimOf(claim), status: "alive" }, nowMs);
+    }
+  }
+
   #mayBeKnown(node: NodeId): boolean {
     return node === this.self || this.#admitted === undefined || this.#admitted.has(node);
   }

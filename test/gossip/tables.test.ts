@@ -134,6 +134,22 @@ t.test("nothing that is said of a removed member is taken in, whoever says it", 
   t.end();
 });
 
+t.test("what only removed members suspect is void, and what others do as well is not", (t) => {
+  const { table } = tableOf();
+  const [removed, staying] = [nodeId("removed"), nodeId("staying")];
+  const accused = [nodeId("a"), nodeId("b")] as const;
+  for (const node of [removed, staying, ...accused]) table.hear(claim("alive", 1, node), 0);
+  for (const node of accused) table.suspect(node, removed, 1_000);
+  table.suspect(accused[1], staying, 1_000);
+  table.acquit(1_500);
+  t.equal(table.get(accused[0])?.status, "suspect", "as long as its accuser is a member");
+  table.keepOnly(new Set([self, staying, ...accused]));
+  table.acquit(2_000);
+  t.match(table.get(accused[0]), { status: "alive", incarnation: 1, sinceMs: 2_000 });
+  t.match(table.get(accused[1]), { status: "suspect", sinceMs: 1_000 });
+  t.end();
+});
+
 t.test("a suspected member fails in time, unless it is heard", (t) => {
   const { table } = tableOf();
   for (const node of [other, nodeId("b"), nodeId("c")]) table.hear(claim("alive", 1, node), 0);
