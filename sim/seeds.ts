@@ -2,7 +2,7 @@ import { addTotals, type Failure } from "./job.ts";
 import { runJobs } from "./pool.ts";
 import type { Totals } from "./simulations.ts";
 
-const seedsInJob = 20;
+const maxSeedsInJob = 20;
 
 export type SeedsResult = {
   readonly runs: number;
@@ -22,6 +22,8 @@ export async function runSeeds(
   let runs = 0;
   let cpuMs = 0;
   let failure: Failure | undefined;
+  // Few seeds are shared out among the threads as well.
+  const seedsInJob = Math.min(maxSeedsInJob, Math.ceil(count / threads));
   const jobs = Array.from({ length: Math.ceil(count / seedsInJob) }, (_, position) => {
     const begin = first + position * seedsInJob;
     return { simulation, first: begin, count: Math.min(seedsInJob, first + count - begin) };

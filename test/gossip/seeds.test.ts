@@ -7,8 +7,8 @@ import { importWithEdit } from "../../sim/planted-source.ts";
 import { defaultThreads } from "../../sim/pool.ts";
 import { runSeeds } from "../../sim/seeds.ts";
 
-const knownSeeds = 40;
-const freshSeeds = 60;
+const knownSeeds = 15;
+const freshSeeds = 15;
 /** A bug that takes more is looked for by `npm run sim -- gossip --planted` only. */
 const maxSeedsHere = 100;
 
