@@ -17,7 +17,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "does not persist its incarnation at the start",
     section: "SWIM §4.2",
-    seeds: 50,
+    seeds: 10,
     file: runner,
     find: "  incarnation.save(first);\n",
     replace: "",
@@ -25,7 +25,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "does not persist the incarnation that it refutes with",
     section: "SWIM §4.2",
-    seeds: 50,
+    seeds: 10,
     file: members,
     find: "    this.#saveIncarnation(this.#incarnation);\n",
     replace: "",
@@ -33,7 +33,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "never refutes",
     section: "SWIM §4.2",
-    seeds: 100,
+    seeds: 10,
     file: members,
     find: "if (claim.incarnation < this.#incarnation) return undefined;",
     replace: "return undefined;",
@@ -41,7 +41,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "refutes with the same incarnation",
     section: "SWIM §4.2",
-    seeds: 100,
+    seeds: 10,
     file: members,
     find: "this.#incarnation = claim.incarnation + 1;",
     replace: "this.#incarnation = claim.incarnation;",
@@ -57,7 +57,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "lets any incarnation win",
     section: "SWIM §4.2",
-    seeds: 100,
+    seeds: 10,
     file: members,
     find: "return claim.incarnation > known.incarnation;\n  return strength",
     replace: "return true;\n  return strength",
@@ -65,7 +65,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "never ends a suspicion",
     section: "SWIM §4.2",
-    seeds: 50,
+    seeds: 10,
     file: members,
     find: "if (nowMs - entry.sinceMs < lastsMs) continue;",
     replace: "if (nowMs >= entry.sinceMs) continue;",
@@ -73,7 +73,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "forgets the tombstone of a removed member",
     section: "removal",
-    seeds: 100,
+    seeds: 10,
     file: members,
     find: "    this.#admitted = admitted;\n",
     replace: "",
@@ -81,7 +81,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "keeps the record of a removed member",
     section: "removal",
-    seeds: 100,
+    seeds: 10,
     file: records,
     find: "    this.#records = kept;\n",
     replace: "",
@@ -89,7 +89,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "compares digests by the owner alone",
     section: "anti-entropy",
-    seeds: 50,
+    seeds: 10,
     file: records,
     find: "isNewer(record, known.get(record.owner))",
     replace: "!known.has(record.owner)",
@@ -97,7 +97,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "compares records by version, without the epoch",
     section: "records",
-    seeds: 50,
+    seeds: 10,
     file: records,
     find: "return a.epoch === b.epoch ? a.version > b.version : a.epoch > b.epoch;",
     replace: "return a.version > b.version;",
@@ -113,7 +113,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "exchanges nothing from time to time",
     section: "anti-entropy",
-    seeds: 50,
+    seeds: 10,
     file: "gossip/record-exchange.ts",
     find: "if (peer !== undefined && !signal.aborted) this.begin(peer);",
     replace: "",
@@ -121,7 +121,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "takes no claims about others in from an exchange",
     section: "anti-entropy",
-    seeds: 50,
+    seeds: 10,
     file: runner,
     find: 'claims.filter(({ status, nodeId }) => status !== "suspect" || nodeId',
     replace: "claims.filter(({ nodeId }) => nodeId",
@@ -129,7 +129,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "publishes under numbers that others hold for older ones",
     section: "records",
-    seeds: 50,
+    seeds: 10,
     file: runner,
     find: "    this.#goAbove([...digest, ...records]);\n",
     replace: "",
@@ -154,7 +154,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "suspects on its own word alone",
     section: "SWIM §4.1",
-    seeds: 50,
+    seeds: 30,
     file: detector,
     find: 'if (answers.includes("answered")) return "answered";',
     replace: "",
@@ -162,7 +162,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "lets others forget a goodbye for a failure",
     section: "SWIM §4.2",
-    seeds: 150,
+    seeds: 100,
     file: members,
     find: "  failed: 2,\n  left: 3,",
     replace: "  failed: 3,\n  left: 2,",
@@ -170,7 +170,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "takes a record that its owner has not signed",
     section: "records",
-    seeds: 50,
+    seeds: 10,
     file: runner,
     find: "if (signer.verify(owner, signedBytes(record), record.signature)) {",
     replace: "if (signer.verify(owner, signedBytes(record), record.signature) || true) {",

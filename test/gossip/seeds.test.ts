@@ -10,7 +10,7 @@ import { runSeeds } from "../../sim/seeds.ts";
 const knownSeeds = 15;
 const freshSeeds = 15;
 /** A bug that takes more is looked for by `npm run sim -- gossip --planted` only. */
-const maxSeedsHere = 100;
+const maxSeedsHere = 30;
 
 // Seconds of both cores; much more where others use them as well.
 t.setTimeout(300_000);
@@ -34,7 +34,7 @@ t.test("gossip keeps its promises in simulated runs, and all of them heal", asyn
 
 t.test("a run follows from its seed alone", async (t) => {
   const stories: string[][] = [[], []];
-  for (const story of stories) await runGossipWorld({ seed: 7, print: (line) => story.push(line) });
+  for (const story of stories) await runGossipWorld({ seed: 9, print: (line) => story.push(line) });
   t.ok((stories[0]?.length ?? 0) > 100);
   t.equal(stories[0]?.join("\n") === stories[1]?.join("\n"), true);
 });
