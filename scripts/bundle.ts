@@ -21,6 +21,8 @@ export async function bundle(options: {
     cwd: root,
     platform: "node",
     external: native,
+    // CommonJS packages name their directory when they load, also where they need nothing there.
+    transform: { define: { __dirname: "import.meta.dirname", __filename: "import.meta.filename" } },
     logLevel: "warn",
   });
   const { output } = await build.write({
