@@ -103,14 +103,6 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
     replace: "return a.version > b.version;",
   },
   {
-    name: "lets the last record win, whatever its version",
-    section: "records",
-    seeds: 50,
-    file: records,
-    find: "if (!isNewer(record, this.#records.get(record.owner))) return false;",
-    replace: "",
-  },
-  {
     name: "exchanges nothing from time to time",
     section: "anti-entropy",
     seeds: 10,
@@ -146,7 +138,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "counts a suspicion from when time began",
     section: "Lifeguard §IV-B",
-    seeds: 100,
+    seeds: 400,
     file: members,
     find: "if (nowMs - entry.sinceMs < lastsMs) continue;",
     replace: "if (nowMs < lastsMs) continue;",

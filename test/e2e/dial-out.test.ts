@@ -93,7 +93,7 @@ services:
 
   await t.test("[D8] a command runs in its containers from the others", async (t) => {
     const ran = await watch.skein(2, "exec", "talker", "sh", "-c", "echo inside; exit 7");
-    t.match(ran, { status: 7, stdout: "inside\n" });
+    t.match(ran, { status: 7, stdout: "inside\n" }, ran.stderr);
   });
 
   await t.test("the doctor says how it is, and that it is no fault", async (t) => {

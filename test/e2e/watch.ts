@@ -50,7 +50,9 @@ export class Watch {
 
   /** The command line on a machine. */
   async skein(from: number, ...args: readonly string[]): Promise<CommandResult> {
-    return await this.#machines.skein(from, ...args, ...this.#hostFlags);
+    // Behind the name of a service, flags are those of the command that runs in its container.
+    const at = args[0] === "exec" ? 1 : args.length;
+    return await this.#machines.skein(from, ...args.toSpliced(at, 0, ...this.#hostFlags));
   }
 
   /** None while its daemon does not answer. */
