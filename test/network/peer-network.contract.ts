@@ -157,6 +157,30 @@ export function testPeerNetwork(
     );
   });
 
+  t.test("much that goes both ways at once reaches a slow reader whole", async (t) => {
+    const { a, b } = await pair(t);
+    b.handleStream("/t/1", (_, stream) => echo(stream));
+    const stream = await a.openStream(b.self, "/t/1", { signal: soon() });
+    const count = 300;
+    const size = 2 ** 16;
+    const sending = (async () => {
+      for (let sent = 0; sent < count; sent += 1) {
+        await stream.send(new Uint8Array(size).fill(sent), { signal: soon() });
+      }
+      await stream.close();
+    })();
+    const seen: number[] = [];
+    for await (const frame of stream.frames()) {
+      if (frame.byteLength === size) seen.push(frame[0] ?? -1);
+      await systemClock.sleep(1, { signal: never });
+    }
+    await sending;
+    t.same(
+      seen,
+      Array.from({ length: count }, (_, index) => index % 256),
+    );
+  });
+
   t.test("a waiting sender can give up", async (t) => {
     const { a, b } = await pair(t);
     b.handleStream("/t/1", () => new Promise<never>(() => undefined));

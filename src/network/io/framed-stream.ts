@@ -27,6 +27,12 @@ export class FramedStream implements PeerStream {
   /** The peer said so: a lost connection closes a stream too, but is no end. */
   #isClosedByPeer: boolean;
   #isDiscarding = false;
+  /**
+   * The stream hands out what it held back before it grants credit again. Paused in between,
+   * it would believe that it is paused and still let the peer send, until the library resets
+   * a stream with too much unread.
+   */
+  #isResuming = false;
   #change = Promise.withResolvers<void>();
 
   constructor(stream: Stream, peer: NodeId) {
@@ -134,16 +140,24 @@ export class FramedStream implements PeerStream {
       this.abort(error instanceof Error ? error : new Error(messageOf(error)));
       return;
     }
-    if (this.#unreadBytes > maxUnreadBytes && this.#stream.readStatus === "readable") {
-      this.#stream.pause();
-    }
+    this.#stopFlow();
     this.#changed();
   }
 
+  #stopFlow(): void {
+    if (this.#isResuming || this.#unreadBytes <= maxUnreadBytes) return;
+    if (this.#stream.readStatus === "readable") this.#stream.pause();
+  }
+
   #letFlow(): void {
-    if (this.#unreadBytes <= maxUnreadBytes && this.#stream.readStatus === "paused") {
+    if (this.#unreadBytes > maxUnreadBytes || this.#stream.readStatus !== "paused") return;
+    this.#isResuming = true;
+    try {
       this.#stream.resume();
+    } finally {
+      this.#isResuming = false;
     }
+    this.#stopFlow();
   }
 
   #dropUnread(): void {
