@@ -122,9 +122,12 @@ export class Consoles {
     const opening = Promise.withResolvers<ContainerConsole>();
     opening.promise.catch(() => undefined);
     // From the beginning: a client may leave before there is anything to be connected with.
+    let failure: unknown;
     void takeInput(client, opening.promise)
-      .catch(() => undefined)
-      .finally(() => gone.abort(new Error("The client has gone.")));
+      .catch((error: unknown) => {
+        failure = error;
+      })
+      .finally(() => gone.abort(failure ?? new Error("The client has gone.")));
     try {
       await using console = await this.#open(request, either);
       opening.resolve(console);
@@ -139,7 +142,10 @@ export class Consoles {
     } catch (error) {
       opening.reject(error);
       if (!gone.signal.aborted) throw error;
-      this.#options.logger.debug({ taskId: request.taskId }, "console left by its client");
+      const reason = messageOf(gone.signal.reason);
+      this.#options.logger.debug({ taskId: request.taskId, reason }, "console left by its client");
+      // A client that is still there, but whose input could not be taken, hears why.
+      if (failure !== undefined) throw failure;
     } finally {
       this.#served -= 1;
     }
@@ -220,11 +226,10 @@ export class Consoles {
       const end = () => peer?.abort(new Error("this node is stopping"));
       signal.addEventListener("abort", end, { once: true });
       await peer.send({ kind: "request", request }, { signal: inTime });
-      const toPeer = carry(client, peer, signal);
       // A client that has gone ends the other half, too.
-      void toPeer
-        .catch(() => undefined)
-        .finally(() => peer?.abort(new Error("the client is gone")));
+      const gone = (error?: unknown) =>
+        peer?.abort(new Error(error === undefined ? "the client is gone" : messageOf(error)));
+      void carry(client, peer, signal).then(() => gone(), gone);
       const last = await carry(peer, client, signal);
       signal.removeEventListener("abort", end);
       if (!isEnd(last)) throw new Error("it ended without a word");

@@ -158,6 +158,26 @@ t.test("a reader that stops makes the command wait, and all of its output comes"
   await serving;
 });
 
+t.test("a client whose input cannot be taken hears why, and its command ends", async (t) => {
+  const gone = Promise.withResolvers<void>();
+  const { web, n1, n2, connect } = await start(t, {
+    command: ({ onInput, gone: signal }) => {
+      signal.addEventListener("abort", () => gone.resolve());
+      onInput(() => Promise.reject(new Error("its input broke")));
+    },
+  });
+  for (const node of [n2, n1]) {
+    const { client, done } = connect(node);
+    const serving = done(exec(web.id));
+    t.same(await client.next(), { kind: "ready" });
+    await client.send({ kind: "input", bytes: Buffer.from("hello") }, { signal });
+    t.match(await client.next(), { kind: "error", message: /its input broke/ });
+    await gone.promise;
+    await client.close();
+    await serving;
+  }
+});
+
 t.test("a node that is lost during a command is said to be", async (t) => {
   const { hub, web, connect } = await start(t, { command: () => undefined });
   const { client, done } = connect();
