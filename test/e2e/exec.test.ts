@@ -114,8 +114,9 @@ t.test("exec on the real engine", { skip, timeout: 240_000 }, async (t) => {
           resize: [132, 50],
           keys: "sleep 1; stty size\n",
         },
-        { after: "50 132\r\n", keys: "sleep 1000\n" },
-        { after: "sleep 1000", keys: "\u0003" },
+        // Not at the echo of the keys: the shell takes Ctrl-C itself until its command runs.
+        { after: "50 132\r\n", keys: "sh -c 'echo up; exec sleep 1000'\n" },
+        { after: "up\r\n", keys: "\u0003" },
         { after: "\\^C(?:.|\n)*# $", keys: "exit 9\n" },
       ];
       const player = spawn(
