@@ -8,8 +8,8 @@ export interface ConsoleStream {
   send(frame: Uint8Array, options: { readonly signal: AbortSignal }): Promise<void>;
   /** Read by one reader, once. Ends when the other side closes; throws when it breaks. */
   frames(): AsyncIterable<Uint8Array>;
-  /** No more frames from this side. */
-  close(): Promise<void>;
+  /** No more frames from this side. Resolves when what was sent is under way, or it is aborted. */
+  close(options: { readonly signal: AbortSignal }): Promise<void>;
   abort(reason: Error): void;
 }
 
@@ -29,9 +29,6 @@ export type ConsoleTiming = {
   readonly silentMs: number;
 };
 
-/** How long the other side may take to read what is still under way, and to close as well. */
-const lingerMs = 30_000;
-
 export const consoleTiming: ConsoleTiming = { aliveEveryMs: 15_000, silentMs: 60_000 };
 
 /**
@@ -46,6 +43,7 @@ export class ConsoleLink implements ConsolePort {
   readonly #watching = new AbortController();
   #failure: Error | undefined;
   #isReading = false;
+  #isClosing = false;
   #heardAtMs: number;
 
   constructor(stream: ConsoleStream, clock: Clock, timing: ConsoleTiming = consoleTiming) {
@@ -80,22 +78,21 @@ export class ConsoleLink implements ConsolePort {
     }
   }
 
-  /** Ends this side, and drops what still comes until the other side has ended too. */
+  /**
+   * Ends this side, and drops what still comes until the other side has ended too. A slow
+   * reader may take its time with what is under way to it, as long as it is heard of.
+   */
   async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#heardAtMs = this.#clock.monotonic();
+    const dropped = this.#drop().catch(() => undefined);
+    await this.#stream.close({ signal: this.#watching.signal });
+    await dropped;
     this.#watching.abort();
-    await this.#stream.close();
-    const over = new AbortController();
-    const late = this.#clock
-      .sleep(lingerMs, { signal: over.signal })
-      .then(() => this.abort(new Error("The other side of the console does not close it.")))
-      .catch(() => undefined);
-    await this.#drop().catch(() => undefined);
-    over.abort();
-    await late;
   }
 
   async #drop(): Promise<void> {
-    while ((await this.#frames.next()).done !== true);
+    while ((await this.#frames.next()).done !== true) this.#heardAtMs = this.#clock.monotonic();
   }
 
   abort(reason: Error): void {
@@ -112,16 +109,18 @@ export class ConsoleLink implements ConsolePort {
       await this.#clock.sleep(aliveEveryMs, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       const silentForMs = this.#clock.monotonic() - this.#heardAtMs;
-      if (this.#isReading && silentForMs > silentMs) {
+      if ((this.#isReading || this.#isClosing) && silentForMs > silentMs) {
         const message = `The other side of the console was not heard of for ${silentMs / 1_000} s.`;
         this.abort(new ApiError("timed_out", message));
         return;
       }
       // One that nobody takes is enough: the next would only wait behind it.
-      if (isSaying) continue;
+      if (isSaying || this.#isClosing) continue;
       isSaying = true;
       void this.send({ kind: "alive" }, { signal })
-        .catch((error: unknown) => this.abort(asError(error)))
+        .catch((error: unknown) => {
+          if (!this.#isClosing) this.abort(asError(error));
+        })
         .finally(() => {
           isSaying = false;
         });

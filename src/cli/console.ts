@@ -87,10 +87,10 @@ export async function runConsole(
     over.abort();
     for (const name of signals) process.off(name, handOn);
     stdout.off("resize", onResize);
-    signal.removeEventListener("abort", abort);
     // A read of it that is under way would keep this command from ending.
     if (request.stdin) stdin.destroy();
     await link.close();
+    signal.removeEventListener("abort", abort);
   }
 }
 

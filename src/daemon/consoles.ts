@@ -219,19 +219,18 @@ export class Consoles {
     this.#relayed += 1;
     const name = nodeName(state.get(), nodeId);
     let peer: ConsoleLink | undefined;
+    const end = () => peer?.abort(new Error("this node is stopping"));
+    signal.addEventListener("abort", end, { once: true });
     try {
       const inTime = AbortSignal.any([signal, AbortSignal.timeout(openStreamMs)]);
       const stream = await network.openStream(nodeId, protocol, { signal: inTime });
       peer = new ConsoleLink(stream, clock, timing);
-      const end = () => peer?.abort(new Error("this node is stopping"));
-      signal.addEventListener("abort", end, { once: true });
       await peer.send({ kind: "request", request }, { signal: inTime });
       // A client that has gone ends the other half, too.
       const gone = (error?: unknown) =>
         peer?.abort(new Error(error === undefined ? "the client is gone" : messageOf(error)));
       void carry(client, peer, signal).then(() => gone(), gone);
       const last = await carry(peer, client, signal);
-      signal.removeEventListener("abort", end);
       if (!isEnd(last)) throw new Error("it ended without a word");
     } catch (error) {
       const message = `The connection to node ${name} was lost, or it does not answer (${messageOf(error)}). What became of the command is not known.`;
@@ -239,6 +238,7 @@ export class Consoles {
     } finally {
       this.#relayed -= 1;
       await peer?.close().catch(() => undefined);
+      signal.removeEventListener("abort", end);
     }
   }
 

@@ -64,7 +64,10 @@ export interface PeerStream {
    * by one reader, once: leaving the loop drops whatever else comes.
    */
   frames(): AsyncIterable<Uint8Array>;
-  /** No more frames from this side; those of the other side still come. */
-  close(): Promise<void>;
+  /**
+   * No more frames from this side; those of the other side still come. Resolves when what was
+   * sent is under way: the other side has 10 s to make room for it, or until the signal aborts.
+   */
+  close(options?: { readonly signal?: AbortSignal }): Promise<void>;
   abort(reason: Error): void;
 }

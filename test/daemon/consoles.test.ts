@@ -189,6 +189,38 @@ t.test("a node that is lost during a command is said to be", async (t) => {
   await serving;
 });
 
+t.test("the end waits for a slow reader that is heard of, and for no other", async (t) => {
+  // Far apart, so that a busy machine is not taken for a silent one.
+  const timing = { aliveEveryMs: 20, silentMs: 1_500 };
+  for (const isThere of [true, false]) {
+    const pair = memoryStreamPair(nodeId("client"), nodeId("n2"), async () => undefined);
+    const server = new ConsoleLink(pair.answerer, clock, timing);
+    const client = new ConsoleLink(pair.opener, clock, {
+      ...timing,
+      ...(isThere ? {} : { aliveEveryMs: 3_600_000 }),
+    });
+    await server.send({ kind: "output", stream: "stdout", bytes: Buffer.from("last") }, { signal });
+    await server.send({ kind: "exited", exitCode: 3 }, { signal });
+    const closing = server.close();
+    let isClosed = false;
+    void closing.then(() => {
+      isClosed = true;
+    });
+    if (!isThere) {
+      await closing;
+      client.abort(new Error("done"));
+      continue;
+    }
+    await clock.sleep(2 * timing.silentMs, { signal });
+    t.notOk(isClosed);
+    const frames = await restOf(client);
+    t.equal(text(frames), "last");
+    t.same(frames.at(-1), { kind: "exited", exitCode: 3 });
+    await client.close();
+    await closing;
+  }
+});
+
 t.test("a side that falls silent is taken to be gone", async (t) => {
   const gone = Promise.withResolvers<void>();
   const { web, n2 } = await start(t, {

@@ -88,7 +88,7 @@ async function serve(socket: Duplex, { open, clock, signal }: UpgradeOptions): P
       .send({ kind: "error", code: problem, message: messageOf(error) }, { signal })
       .catch(() => undefined);
   } finally {
-    signal.removeEventListener("abort", end);
     await link.close();
+    signal.removeEventListener("abort", end);
   }
 }

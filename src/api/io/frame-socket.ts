@@ -6,8 +6,6 @@ import { ApiError } from "../problem.ts";
 import { TransportError } from "./transport-error.ts";
 
 const headerBytes = 4;
-/** How long what was sent may take to reach a peer that has stopped reading. */
-const closeTimeoutMs = 10_000;
 
 /** Frames over a connection: four octets of length, big-endian, then the frame. */
 export class FrameSocket implements ConsoleStream {
@@ -73,10 +71,9 @@ export class FrameSocket implements ConsoleStream {
     const socket = this.#socket;
     if (socket.destroyed) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(() => socket.destroy(), closeTimeoutMs);
     socket.once("close", () => resolve());
     socket.end(() => resolve());
-    await promise.finally(() => clearTimeout(timer));
+    await promise;
   }
 
   abort(reason: Error): void {

@@ -91,9 +91,13 @@ export class FramedStream implements PeerStream {
     }
   }
 
-  async close(): Promise<void> {
+  async close({
+    signal = AbortSignal.timeout(closeTimeoutMs),
+  }: {
+    readonly signal?: AbortSignal;
+  } = {}): Promise<void> {
     try {
-      await this.#stream.close({ signal: AbortSignal.timeout(closeTimeoutMs) });
+      await this.#stream.close({ signal });
     } catch (error) {
       this.#stream.abort(broken(this.#peer, error));
     }
