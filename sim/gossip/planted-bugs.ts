@@ -136,14 +136,6 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
       "    if (this.#recordTable.records.size > 1) return;\n    this.#isPublishDue = true;\n",
   },
   {
-    name: "counts a suspicion from when time began",
-    section: "Lifeguard §IV-B",
-    seeds: 400,
-    file: members,
-    find: "if (nowMs - entry.sinceMs < lastsMs) continue;",
-    replace: "if (nowMs < lastsMs) continue;",
-  },
-  {
     name: "suspects on its own word alone",
     section: "SWIM §4.1",
     seeds: 30,
