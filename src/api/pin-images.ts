@@ -23,15 +23,26 @@ export async function withPinnedImages(
     pins.set(image, known);
     return known;
   };
+  /** The image to keep for one that a file names, where `before` is what runs in its place. */
+  const kept = async (image: string, before: string | undefined) => {
+    if (isPinned(image) || image.startsWith("/")) return image;
+    const isSame = before !== undefined && tagOf(before) === image;
+    return isSame ? before : ((await pinned(image)) ?? image);
+  };
   return await Promise.all(
     specs.map(async (spec) => {
-      const { image } = spec.template;
-      if (isPinned(image) || image.startsWith("/")) return spec;
-      const before = services.get(keyOf(spec))?.spec.template.image;
-      const isSame = before !== undefined && tagOf(before) === image;
-      const known = isSame ? before : await pinned(image);
-      if (known === undefined) return spec;
-      return { ...spec, template: { ...spec.template, image: known } };
+      const { template } = spec;
+      const before = services.get(keyOf(spec))?.spec.template;
+      const image = await kept(template.image, before?.image);
+      const { pod } = template;
+      if (pod === undefined) return { ...spec, template: { ...template, image } };
+      const others = await Promise.all(
+        pod.others.map(async (other) => {
+          const same = before?.pod?.others.find(({ name }) => name === other.name);
+          return { ...other, image: await kept(other.image, same?.image) };
+        }),
+      );
+      return { ...spec, template: { ...template, image, pod: { ...pod, others } } };
     }),
   );
 }

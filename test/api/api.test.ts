@@ -491,6 +491,13 @@ t.test("[J7] an image is pinned to its digest when it is accepted", async (t) =>
   t.equal(await image(), "local/web:3", "nobody knows its digest");
   await put(`hub/web:1@${first}`);
   t.equal(await image(), `hub/web:1@${first}`, "one that is pinned stays as it is");
+
+  const alone = template({ image: "hub/web:2" });
+  const others = [{ ...alone, name: "log", role: "companion", image: "hub/log:1" } as const];
+  const pod = serviceSpec({ template: { ...alone, pod: { main: "web", others } } });
+  await client.call("applyServices", { body: { services: [pod], dryRun: false }, signal });
+  const { spec } = await client.call("getService", { params, signal });
+  t.equal(spec.template.pod?.others[0]?.image, `hub/log:1@${digest}`, "so is each of a pod");
 });
 
 t.test("[J7] a service is promoted to the digest, and is not resolved anew", async (t) => {
