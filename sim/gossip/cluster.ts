@@ -10,7 +10,7 @@ import {
   silentLogger,
 } from "../../src/kernel/index.ts";
 import type { PeerNetwork } from "../../src/network/index.ts";
-import { EventQueue } from "../event-queue.ts";
+import { VirtualTime } from "../virtual-time.ts";
 import { Machine } from "./machine.ts";
 import { SimNetwork, type Weather } from "./network.ts";
 import { simSigner } from "./signer.ts";
@@ -53,8 +53,7 @@ export type ClusterOptions = {
 };
 
 /** Production gossip of many nodes in virtual time, and what can be done to them. */
-export class GossipCluster {
-  readonly queue = new EventQueue();
+export class GossipCluster extends VirtualTime {
   readonly network: SimNetwork;
   readonly nodes = new Map<NodeId, SimNode>();
   checkedSignatures = 0;
@@ -62,11 +61,9 @@ export class GossipCluster {
   /** Who was admitted and removed, in the order of the log. */
   readonly #log: Change[] = [];
   readonly #admittedAt: ReadonlySet<NodeId>[] = [new Set()];
-  #isStirred = false;
-  /** What the checks found: thrown from the loop, since a listener's error would be lost. */
-  #violation: Error | undefined;
 
   constructor(options: ClusterOptions) {
+    super();
     this.#options = options;
     const note = options.note ?? (() => undefined);
     this.network = new SimNetwork({ ...options, queue: this.queue, note });
@@ -79,38 +76,6 @@ export class GossipCluster {
 
   get running(): readonly SimNode[] {
     return [...this.nodes.values()].filter(({ state }) => state === "running");
-  }
-
-  /** Ends the run: a promise was broken. */
-  violated(text: string): void {
-    this.#violation ??= new Error(text);
-  }
-
-  /** Passes time. @throws whatever was {@link violated} */
-  async passUntil(endMs: number): Promise<void> {
-    await settled();
-    for (;;) {
-      const at = this.queue.nextAt;
-      if (at === undefined || at > endMs) break;
-      this.#isStirred = false;
-      do this.queue.runNext();
-      while (this.queue.nextAt === at);
-      // Everybody who was woken acts before time goes on.
-      if (this.#isStirred) await settled();
-      if (this.#violation !== undefined) throw this.#violation;
-    }
-    this.queue.now = endMs;
-    if (this.#violation !== undefined) throw this.#violation;
-  }
-
-  /** Passes time until the condition holds: how long it took, undefined past the limit. */
-  async until(limitMs: number, test: () => boolean, stepMs = 100): Promise<number | undefined> {
-    const fromMs = this.queue.now;
-    while (!test()) {
-      if (this.queue.now - fromMs >= limitMs) return undefined;
-      await this.passUntil(this.queue.now + stepMs);
-    }
-    return this.queue.now - fromMs;
   }
 
   /** A member that the agreed state admits from now on. It does not run yet. */
@@ -134,14 +99,14 @@ export class GossipCluster {
       queue: this.queue,
       clockRate: node.clockRate,
       onStir: () => {
-        this.#isStirred = true;
+        this.stir();
       },
     });
     const admitted = new Cell(this.#seenBy(node));
     const admits = (id: NodeId) => admitted.get().has(id);
     const network = this.network.join(machine, admits);
     Object.assign(node, { machine, admitted, network, state: "running", gossip: undefined });
-    this.#isStirred = true;
+    this.stir();
     const incarnation = {
       load: () => node.incarnation,
       save: (value: number) => {
@@ -252,9 +217,4 @@ export class GossipCluster {
   #lagMs(): number {
     return randomBelow(this.#options.random, this.#options.maxLagMs);
   }
-}
-
-/** Lets everything that is ready run, promises that lead to promises included. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -2,8 +2,8 @@ import type { ClusterState, Command, Outcome } from "../../src/cluster/index.ts"
 import { emptyClusterState } from "../../src/cluster/index.ts";
 import type { Random } from "../../src/kernel/index.ts";
 import { messageOf } from "../../src/kernel/index.ts";
-import { EventQueue } from "../event-queue.ts";
 import type { Machine } from "../gossip/machine.ts";
+import { VirtualTime } from "../virtual-time.ts";
 import type { RingContext } from "./context.ts";
 import type { Daemon } from "./daemon.ts";
 import { Host } from "./host.ts";
@@ -18,8 +18,7 @@ export type RingOptions = {
 };
 
 /** Machines with everything that Skein runs on them, in virtual time. */
-export class Ring {
-  readonly queue = new EventQueue();
+export class Ring extends VirtualTime {
   readonly links: Links;
   readonly hosts: readonly Host[];
   readonly context: RingContext;
@@ -27,10 +26,9 @@ export class Ring {
   agreed: ClusterState = emptyClusterState;
   /** Where users wait for an answer. */
   readonly #asked = new Set<{ readonly machine: Machine }>();
-  #isStirred = false;
-  #violation: Error | undefined;
 
   constructor({ swarm, random, note, onDaemon }: RingOptions) {
+    super();
     const { queue } = this;
     this.links = new Links({ queue, random, weather: swarm.weather, note });
     this.context = {
@@ -41,7 +39,7 @@ export class Ring {
       note,
       violated: (text) => this.violated(text),
       stir: () => {
-        this.#isStirred = true;
+        this.stir();
       },
     };
     this.hosts = Array.from({ length: swarm.nodes }, (_, at) => {
@@ -60,38 +58,6 @@ export class Ring {
     return this.awake
       .filter(({ daemon }) => daemon?.isLeader.get())
       .toSorted((a, b) => termOf(b) - termOf(a))[0];
-  }
-
-  /** Ends the run: a promise was broken. */
-  violated(text: string): void {
-    this.#violation ??= new Error(text);
-  }
-
-  /** Passes time. @throws whatever was {@link violated} */
-  async passUntil(endMs: number): Promise<void> {
-    await settled();
-    for (;;) {
-      const at = this.queue.nextAt;
-      if (at === undefined || at > endMs) break;
-      this.#isStirred = false;
-      do this.queue.runNext();
-      while (this.queue.nextAt === at);
-      // Everybody who was woken acts before time goes on.
-      if (this.#isStirred) await settled();
-      if (this.#violation !== undefined) throw this.#violation;
-    }
-    this.queue.now = endMs;
-    if (this.#violation !== undefined) throw this.#violation;
-  }
-
-  /** Passes time until the condition holds: how long it took, undefined past the limit. */
-  async until(limitMs: number, test: () => boolean, stepMs = 500): Promise<number | undefined> {
-    const fromMs = this.queue.now;
-    while (!test()) {
-      if (this.queue.now - fromMs >= limitMs) return undefined;
-      await this.passUntil(this.queue.now + stepMs);
-    }
-    return this.queue.now - fromMs;
   }
 
   /** Asks a node for something, as the API does, and tells what came of it. */
@@ -133,9 +99,4 @@ export class Ring {
 
 function termOf({ daemon }: Host): number {
   return daemon?.raft.status.get().term ?? 0;
-}
-
-/** Lets everything that is ready run, promises that lead to promises included. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -113,7 +113,7 @@ async function begin(ring: Ring, users: Users): Promise<void> {
   const specs = users.firstSpecs();
   const nowMs = first.machine.clock.now();
   await submitted(ring, first, { kind: "put_services", specs, nowMs });
-  const tookMs = await ring.until(startMs, () => whatIsWrong(ring) === undefined);
+  const tookMs = await ring.until(startMs, () => whatIsWrong(ring) === undefined, 500);
   if (tookMs === undefined) throw new Error(`after the start ${whatIsWrong(ring)}`);
 }
 
@@ -157,7 +157,7 @@ async function stayRight(ring: Ring, checker: Checker): Promise<void> {
   while (ring.queue.now < endMs) {
     await ring.passUntil(ring.queue.now + 1_000);
     // An entry may be on its way.
-    const tookMs = await ring.until(passingMs, () => whatIsWrong(ring) === undefined);
+    const tookMs = await ring.until(passingMs, () => whatIsWrong(ring) === undefined, 500);
     const wrong = tookMs === undefined ? whatIsWrong(ring) : checker.atEnd();
     if (wrong !== undefined) throw new Error(`not right any more: ${wrong}`);
   }
