@@ -55,6 +55,8 @@ export async function runConsole(
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
   const abort = () => link.abort(new CliError("interrupted", "Interrupted."));
+  const failInput = (error: Error) =>
+    link.abort(new CliError("failed", `The input cannot be read (${error.message}).`));
   signal.addEventListener("abort", abort, { once: true });
   const onResize = () => {
     const size = sizeOf(stdout);
@@ -78,7 +80,11 @@ export async function runConsole(
       { signal: either },
     );
     if (tty) stdout.on("resize", onResize);
-    if (request.stdin) void sendInput(stdin, link, either).catch(() => undefined);
+    if (request.stdin) {
+      stdin.once("error", failInput);
+      // What cannot be read is told above; who no longer listens has said why in the output.
+      void sendInput(stdin, link, either).catch(() => undefined);
+    }
     return await showOutput(link, terminal, () => {
       hasStarted = true;
     });
