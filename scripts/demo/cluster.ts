@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync } from "node:fs";
+import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import http from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -60,7 +60,8 @@ export class DemoNode {
     const deadline = Date.now() + 60_000;
     while (!existsSync(this.socketPath) || (await this.get("/v1/status")) === undefined) {
       if (child.exitCode !== null || Date.now() > deadline) {
-        throw new Error(`${this.name} does not start; see ${this.dataDirectory}.log`);
+        const last = readFileSync(`${this.dataDirectory}.log`, "utf8").trimEnd().split("\n").at(-1);
+        throw new Error(`${this.name} does not start; see ${this.dataDirectory}.log: ${last}`);
       }
       await sleep(100);
     }

@@ -1,12 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
 import t from "tap";
 import { DemoNode } from "../../scripts/demo/cluster.ts";
 import type { CreatedToken, NodeView, StatusView } from "../../src/api/index.ts";
 import { decodeToken } from "../../src/network/index.ts";
+import { shortDirectory } from "./directory.ts";
 
 /** Certificates that live for seconds: what happens in months, with real daemons. */
 
@@ -30,7 +28,7 @@ async function shown(address: string): Promise<{ serial: string; untilMs: number
 }
 
 t.test("certificates are renewed in place", { timeout: 200_000 }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "skein-certificates-"));
+  const directory = shortDirectory(t);
   const [n1, n2] = [1, 2].map(
     (number) =>
       new DemoNode({
@@ -41,7 +39,6 @@ t.test("certificates are renewed in place", { timeout: 200_000 }, async (t) => {
   if (n1 === undefined || n2 === undefined) throw new Error("there are nodes");
   t.teardown(async () => {
     await Promise.all([n1.remove(), n2.remove()]);
-    rmSync(directory, { recursive: true, force: true });
   });
   await n1.start(undefined);
   const { token } = await n1.json<CreatedToken>("token", "create");

@@ -7,6 +7,7 @@ import { checkRegister, type Operation } from "../../sim/raft/linearizability.ts
 import { ApiClient } from "../../src/api/index.ts";
 import { socketTransport } from "../../src/api/io/http-transport.ts";
 import { type Random, randomBelow, seededRandom } from "../../src/kernel/index.ts";
+import { shortDirectory } from "./directory.ts";
 import { Machines, machinesUnavailable } from "./machines.ts";
 import { Watch } from "./watch.ts";
 
@@ -157,7 +158,7 @@ t.test(
       );
     }
     await watch.until("three voters", 60_000, async () => (await watch.voters(3)) === 3);
-    const file = join(t.testdir(), "compose.yaml");
+    const file = join(shortDirectory(t), "compose.yaml");
     writeFileSync(file, manifest);
     const up = await watch.skein(2, "up", "--detach", "--no-queue", "-f", file);
     t.equal(up.status, 0, up.stderr);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import t from "tap";
 import { ApiClient, type DoctorView } from "../../src/api/index.ts";
 import { socketTransport } from "../../src/api/io/http-transport.ts";
+import { shortDirectory } from "./directory.ts";
 import { denyAllBut, firewallUnavailable } from "./firewall.ts";
 import { Machines, machinesUnavailable } from "./machines.ts";
 import { Watch } from "./watch.ts";
@@ -31,7 +32,7 @@ t.test("a machine that can only dial out", { skip, timeout: 400_000 }, async (t)
   const inspect = (from: number, node: string) =>
     apis[from - 1]?.call("getNode", { params: { node }, signal });
   const targets = [1, 2].map((number) => ({ host: machines.address(number), port }));
-  const file = join(t.testdir(), "compose.yaml");
+  const file = join(shortDirectory(t), "compose.yaml");
   writeFileSync(
     file,
     `name: shop

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -6,6 +6,7 @@ import { DemoNode } from "../../scripts/demo/cluster.ts";
 import { ApiClient, type EventView, type TaskView } from "../../src/api/index.ts";
 import { socketTransport } from "../../src/api/io/http-transport.ts";
 import { docker, testImage } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 import { shell, whyNoNode } from "./one-node.ts";
 
 /** What is told of real containers, from whichever daemon is asked. */
@@ -21,8 +22,7 @@ const check = {
 };
 
 t.test("events of two daemons", { skip, timeout: 380_000 }, async (t) => {
-  const directory = t.testdir();
-  mkdirSync(directory, { recursive: true });
+  const directory = shortDirectory(t);
   const nodes = [1, 2].map((number) => {
     const address = `127.0.73.${number}`;
     return new DemoNode({ name: `n${number}`, address, directory, runtime: "docker" });

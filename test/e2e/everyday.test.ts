@@ -4,6 +4,7 @@ import { join } from "node:path";
 import t from "tap";
 import type { TaskView } from "../../src/api/index.ts";
 import { docker, testImage } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 import { OneNode, shell, whyNoNode } from "./one-node.ts";
 
 /** What a person does on any day, on one machine with the real engine. */
@@ -21,7 +22,7 @@ const web = (message: string) => ({
 });
 
 t.test("an everyday cluster of one machine", { skip, timeout: 240_000 }, async (t) => {
-  const directory = t.testdir();
+  const directory = shortDirectory(t);
   await using one = await OneNode.start(directory, address);
   const { node } = one;
   const up = async (name: string, manifest: object) => {

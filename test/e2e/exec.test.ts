@@ -7,6 +7,7 @@ import { DemoNode, skein } from "../../scripts/demo/cluster.ts";
 import { root } from "../../scripts/run.ts";
 import type { TaskView } from "../../src/api/index.ts";
 import { docker, testImage } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 import { OneNode, shell, whyNoNode } from "./one-node.ts";
 
 /** Commands in containers as a person runs them, on the real engine and over two daemons. */
@@ -16,7 +17,7 @@ const python = "/usr/bin/python3";
 const pin = (node: string) => ({ placement: { constraints: [`node.hostname == ${node}`] } });
 
 t.test("exec on the real engine", { skip, timeout: 240_000 }, async (t) => {
-  const directory = t.testdir();
+  const directory = shortDirectory(t);
   await using one = await OneNode.start(join(directory, "n1"), "127.0.72.1");
   const { node } = one;
   mkdirSync(join(directory, "n2"), { recursive: true });

@@ -1,10 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { DemoNode } from "../../scripts/demo/cluster.ts";
 import type { NodeView, StatusView } from "../../src/api/index.ts";
+import { shortDirectory } from "./directory.ts";
 
 /** Three voters and many log followers, each a real daemon with an address of its own. */
 
@@ -16,8 +15,7 @@ const statusOf = (node: DemoNode) => node.get<StatusView>("/v1/status");
 const nodesOf = async (node: DemoNode) => (await node.get<NodeView[]>("/v1/nodes")) ?? [];
 
 t.test(`three voters and ${followerCount} followers`, { timeout: 400_000 }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "skein-followers-"));
-  mkdirSync(directory, { recursive: true });
+  const directory = shortDirectory(t);
   const nodes = Array.from(
     { length: 3 + followerCount },
     (_, number) =>
@@ -34,7 +32,6 @@ t.test(`three voters and ${followerCount} followers`, { timeout: 400_000 }, asyn
   if (first === undefined) throw new Error("there are nodes");
   t.teardown(async () => {
     await Promise.all(nodes.map((node) => node.remove()));
-    rmSync(directory, { recursive: true, force: true });
   });
 
   const until = async (what: string, limitMs: number, test: () => Promise<boolean>) => {

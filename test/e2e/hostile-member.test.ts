@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Message } from "@chainsafe/libp2p-gossipsub";
@@ -18,6 +17,7 @@ import { loadOrCreateIdentity } from "../../src/network/io/identity.ts";
 import { joinCluster } from "../../src/network/io/join.ts";
 import { type Libp2pNetwork, startLibp2pNetwork } from "../../src/network/io/libp2p-network.ts";
 import { nodeSigner } from "../../src/network/io/node-signer.ts";
+import { shortDirectory } from "./directory.ts";
 
 /** A member with a certificate that lies about another member, to a real daemon. */
 
@@ -50,7 +50,7 @@ function report(of: NodeId, cpuMillis: number): Uint8Array {
 }
 
 t.test("a member that lies about another", { timeout: 390_000 }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "skein-liar-"));
+  const directory = shortDirectory(t);
   const daemon = new DemoNode({
     ...{ name: "n1", address: "127.0.93.1", directory, runtime: "process" },
     flags: ["--timing=lan"],
@@ -58,7 +58,6 @@ t.test("a member that lies about another", { timeout: 390_000 }, async (t) => {
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(async () => {
     await daemon.remove();
-    rmSync(directory, { recursive: true, force: true });
   });
   await daemon.start(undefined);
   const { token } = await daemon.json<CreatedToken>("token", "create", "--uses", "3");

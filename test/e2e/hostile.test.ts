@@ -1,8 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pack } from "msgpackr";
 import t, { type Test } from "tap";
@@ -14,6 +12,7 @@ import { ask } from "../../src/network/io/exchange.ts";
 import { createHost } from "../../src/network/io/host.ts";
 import { loadOrCreateIdentity } from "../../src/network/io/identity.ts";
 import { peerAddress } from "../../src/network/io/peer-address.ts";
+import { shortDirectory } from "./directory.ts";
 
 /** What a stranger can send to the one port of real daemons, and what becomes of them. */
 
@@ -116,7 +115,7 @@ const frames: readonly (readonly [name: string, send: (socket: Socket) => void])
 ];
 
 t.test("strangers at the one port", { timeout: 400_000 }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "skein-hostile-"));
+  const directory = shortDirectory(t);
   const [n1, n2] = [1, 2].map(
     (number) =>
       new DemoNode({
@@ -127,7 +126,6 @@ t.test("strangers at the one port", { timeout: 400_000 }, async (t) => {
   if (n1 === undefined || n2 === undefined) throw new Error("there are nodes");
   t.teardown(async () => {
     await Promise.all([n1.remove(), n2.remove()]);
-    rmSync(directory, { recursive: true, force: true });
   });
   const nodesOf = async (on: DemoNode = n1) => (await on.get<NodeView[]>("/v1/nodes")) ?? [];
   await n1.start(undefined);
@@ -175,7 +173,7 @@ t.test("strangers at the one port", { timeout: 400_000 }, async (t) => {
   });
 
   await t.test("a stranger that speaks libp2p gets the join and nothing else", async (t) => {
-    const identity = await loadOrCreateIdentity(t.testdir());
+    const identity = await loadOrCreateIdentity(shortDirectory(t));
     const host = await createHost({ identity, listen: undefined, isAdmitted: () => true });
     t.teardown(() => host.stop());
     const soon = () => AbortSignal.timeout(10_000);

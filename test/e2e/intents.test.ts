@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { DemoNode } from "../../scripts/demo/cluster.ts";
 import type { IntentView, NodeView, StatusView, TaskView } from "../../src/api/index.ts";
 import { docker, testImage, whyNoDocker } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 
 /** Changes without a quorum, by three daemons on the real engine. */
 
@@ -14,8 +14,7 @@ const skip = (await whyNoDocker()) ?? false;
 const namespace = `intents-${process.pid}`;
 
 t.test("two of three daemons are lost", { skip, timeout: 380_000 }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "skein-intents-"));
-  mkdirSync(directory, { recursive: true });
+  const directory = shortDirectory(t);
   const nodes = [1, 2, 3].map(
     (number) =>
       new DemoNode({
@@ -34,7 +33,6 @@ t.test("two of three daemons are lost", { skip, timeout: 380_000 }, async (t) =>
     await Promise.all(nodes.map((node) => node.remove()));
     const left = [...(await containers("web")), ...(await containers("api"))];
     if (left.length > 0) await docker("rm", "-f", ...left);
-    rmSync(directory, { recursive: true, force: true });
   });
 
   const until = async (what: string, limitMs: number, test: () => Promise<boolean>) => {

@@ -1,6 +1,7 @@
 import t from "tap";
 import type { ServiceView, TaskView } from "../../src/api/index.ts";
 import { docker } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 import { OneNode, shell, whyNoNode } from "./one-node.ts";
 
 /** Jobs as a person uses them, on the real engine. */
@@ -9,7 +10,7 @@ const skip = await whyNoNode();
 const job = { mode: "replicated-job" };
 
 t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
-  await using one = await OneNode.start(t.testdir(), "127.0.71.1");
+  await using one = await OneNode.start(shortDirectory(t), "127.0.71.1");
   const { node } = one;
   const tasks = (name: string) => node.json<TaskView[]>("ps", name);
   const jobOf = async (name: string) => {

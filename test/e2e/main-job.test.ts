@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import type { ServiceView } from "../../src/api/index.ts";
+import { shortDirectory } from "./directory.ts";
 import { Machines, machinesUnavailable, type Sample } from "./machines.ts";
 import { Watch } from "./watch.ts";
 
@@ -14,7 +15,7 @@ const publishedPort = 8080;
 
 t.test("three machines, one cluster", { skip, timeout: 900_000 }, async (t) => {
   await using machines = await Machines.start(3);
-  const directory = t.testdir();
+  const directory = shortDirectory(t);
   const composeFile = join(directory, "compose.yaml");
 
   function compose(version: string, replicas = 3): string {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import t from "tap";
 import type { ServiceView, TaskView } from "../../src/api/index.ts";
 import { docker, testImage } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 import { OneNode, shell, whyNoNode } from "./one-node.ts";
 
 /** Namespaces, their removal and priorities as a person uses them, on the real engine. */
@@ -11,7 +12,7 @@ const skip = await whyNoNode();
 const volume = `data-${process.pid}`;
 
 t.test("namespaces on the real engine", { skip, timeout: 240_000 }, async (t) => {
-  const directory = t.testdir();
+  const directory = shortDirectory(t);
   await using one = await OneNode.start(directory, "127.0.77.1");
   const { node } = one;
   t.teardown(() => docker("volume", "rm", "-f", `kinds_${volume}`));

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { ApiClient, type DoctorView, type TaskView } from "../../src/api/index.ts";
 import { socketTransport } from "../../src/api/io/http-transport.ts";
+import { shortDirectory } from "./directory.ts";
 import { denyAllBut, firewallUnavailable } from "./firewall.ts";
 import { Machines, machinesUnavailable } from "./machines.ts";
 import { Watch } from "./watch.ts";
@@ -36,7 +37,7 @@ t.test("machines come, go and are looked after", { skip, timeout: 900_000 }, asy
     return client;
   };
   const signal = AbortSignal.timeout(850_000);
-  const file = join(t.testdir(), "compose.yaml");
+  const file = join(shortDirectory(t), "compose.yaml");
   writeFileSync(
     file,
     `name: shop
@@ -117,7 +118,7 @@ services:
     start(3);
     await watch.until("m3 is back", 30_000, () => watch.seesAllReady(3));
     t.strictSame((await inspect(2, "m3")).labels, { disk: "ssd" });
-    const steered = join(t.testdir(), "steered.yaml");
+    const steered = join(shortDirectory(t), "steered.yaml");
     writeFileSync(
       steered,
       `name: steered

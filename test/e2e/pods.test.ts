@@ -1,6 +1,7 @@
 import t from "tap";
 import type { ServiceView, TaskView } from "../../src/api/index.ts";
 import { docker } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 import { OneNode, shell, whyNoNode } from "./one-node.ts";
 
 /** Pods and the order of starting as a person uses them, on the real engine. */
@@ -9,7 +10,7 @@ const skip = await whyNoNode();
 const http = "exec httpd -f -p 8080 -h /www";
 
 t.test("pods on the real engine", { skip, timeout: 360_000 }, async (t) => {
-  await using one = await OneNode.start(t.testdir(), "127.0.74.1");
+  await using one = await OneNode.start(shortDirectory(t), "127.0.74.1");
   const { node } = one;
   const tasks = (name: string) => node.json<TaskView[]>("ps", name);
   const taskOf = async (name: string) => {
@@ -115,7 +116,7 @@ t.test("pods on the real engine", { skip, timeout: 360_000 }, async (t) => {
       const start = "rm -f /data/state; sleep 3; echo ready > /data/state; exec sleep 1000";
       const up = await one.up({
         web: {
-          ...shell("mkdir /www; echo shop > /www/index.html; " + http),
+          ...shell(`mkdir /www; echo shop > /www/index.html; ${http}`),
           depends_on: {
             db: { condition: "service_healthy", restart: true },
             migrate: { condition: "service_completed_successfully" },

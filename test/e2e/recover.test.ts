@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { shortDirectory } from "./directory.ts";
 import { Machines, machinesUnavailable } from "./machines.ts";
 import { Watch } from "./watch.ts";
 
@@ -13,7 +14,7 @@ const seed = "10.98.0.2:7946";
 t.test("a quorum lost for good", { skip, timeout: 600_000 }, async (t) => {
   await using machines = await Machines.start(3);
   const watch = new Watch(t, machines, numbers);
-  const directory = t.testdir();
+  const directory = shortDirectory(t);
   const composeFile = join(directory, "compose.yaml");
   const backupFile = join(directory, "backup.json");
   writeFileSync(

@@ -7,6 +7,7 @@ import { skein } from "../../scripts/demo/cluster.ts";
 import { root } from "../../scripts/run.ts";
 import type { ServiceView } from "../../src/api/index.ts";
 import { testImage } from "../runtime/docker-fixture.ts";
+import { shortDirectory } from "./directory.ts";
 import { OneNode, whyNoNode } from "./one-node.ts";
 
 /** One-off containers as a person runs them, on the real engine. */
@@ -15,7 +16,7 @@ const skip = await whyNoNode();
 const python = "/usr/bin/python3";
 
 t.test("run on the real engine", { skip, timeout: 240_000 }, async (t) => {
-  await using one = await OneNode.start(t.testdir(), "127.0.73.1");
+  await using one = await OneNode.start(shortDirectory(t), "127.0.73.1");
   const { node } = one;
   const env = { ...process.env, SKEIN_HOST: node.socketPath, SKEIN_NAMESPACE: "kinds" };
   const names = async () => (await node.json<ServiceView[]>("ls")).map(({ name }) => name);

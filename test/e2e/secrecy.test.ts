@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { ServiceView } from "../../src/api/index.ts";
+import { shortDirectory } from "./directory.ts";
 import { Machines, machinesUnavailable } from "./machines.ts";
 import { Watch } from "./watch.ts";
 
@@ -18,7 +19,7 @@ const marker = "needle4711";
 t.test("nothing is readable between machines", { skip, timeout: 300_000 }, async (t) => {
   await using machines = await Machines.start(3);
   const watch = new Watch(t, machines, numbers);
-  const directory = t.testdir();
+  const directory = shortDirectory(t);
   const composeFile = join(directory, "compose.yaml");
   const serve = `echo log-${marker}; echo $$(hostname) $$VERSION > /www/index.html; exec httpd -f -p 80 -h /www`;
   writeFileSync(

@@ -1,15 +1,15 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { capture, DemoNode, skein } from "../../scripts/demo/cluster.ts";
 import type { CreatedToken, NodeView, StatusView } from "../../src/api/index.ts";
+import { shortDirectory } from "./directory.ts";
 
 /** Who may join, who is shown out, and what becomes of it: with real daemons. */
 
 t.test("tokens and removal", { timeout: 300_000 }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "skein-trust-"));
+  const directory = shortDirectory(t);
   const makeNode = (number: number, name = `n${number}`) =>
     new DemoNode({ name, address: `127.0.92.${number}`, directory, runtime: "process" });
   const all: DemoNode[] = [];
@@ -22,7 +22,6 @@ t.test("tokens and removal", { timeout: 300_000 }, async (t) => {
   const seed = `${n1.address}:7946`;
   t.teardown(async () => {
     await Promise.all(all.map((each) => each.remove()));
-    rmSync(directory, { recursive: true, force: true });
   });
 
   const until = async (what: string, limitMs: number, test: () => Promise<boolean>) => {

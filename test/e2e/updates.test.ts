@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import type { ServiceView, TaskView } from "../../src/api/index.ts";
+import { shortDirectory } from "./directory.ts";
 import { Machines, machinesUnavailable, type Sample } from "./machines.ts";
 import { Watch } from "./watch.ts";
 
@@ -15,7 +16,7 @@ const check = { "x-healthcheck": { http: ":80/", interval: "1s", retries: 1 } };
 
 t.test("updates on three machines", { skip, timeout: 600_000 }, async (t) => {
   await using machines = await Machines.start(3);
-  const directory = t.testdir();
+  const directory = shortDirectory(t);
   const watch = new Watch(t, machines, numbers);
   machines.startDaemon(1);
   await watch.until("the first daemon answers", 60_000, async () => {
