@@ -8,8 +8,8 @@ import { type Case, toCase } from "./report.ts";
 /** Of the raw rate. */
 const bar = 0.9;
 /** Short turns, many of them: what disturbs the disk for a while disturbs both. */
-const turnMs = 50;
-const turnsPerRound = 10;
+const appendsPerTurn = 10;
+const turnsPerRound = 100;
 const valueBytes = 200;
 /** What an entry of {@link valueBytes} takes on disk in a frame of its own. */
 const frameBytes = 24 + 24 + valueBytes;
@@ -35,31 +35,35 @@ export async function measureStore({
 }): Promise<readonly Case[]> {
   await using store = await startStore(join(directory, "store"));
   await using raw = await startRaw(join(directory, "raw"));
-  const both = async () => {
-    signal.throwIfAborted();
-    // In turns also of who goes first.
-    const rawFirst = await raw.rate();
-    const own = (await store.rate()) + (await store.rate());
-    return { ours: own / 2, peer: (rawFirst + (await raw.rate())) / 2 };
+  const round = async () => {
+    const tookMs = { ours: 0, peer: 0 };
+    for (let turn = 0; turn < turnsPerRound; turn += 1) {
+      signal.throwIfAborted();
+      // In turns also of who goes first.
+      tookMs.peer += await msOf(raw);
+      tookMs.ours += await msOf(store);
+      tookMs.ours += await msOf(store);
+      tookMs.peer += await msOf(raw);
+    }
+    const rate = (ms: number) => (2_000 * turnsPerRound * appendsPerTurn) / ms;
+    return { ours: rate(tookMs.ours), peer: rate(tookMs.peer) };
   };
-  for (let turn = 0; turn < 4; turn += 1) await both();
+  // What was measured while code and disk were cold does not count.
+  await round();
   const samples: { ours: number[]; peer: number[] } = { ours: [], peer: [] };
-  for (let round = 1; round <= rounds; round += 1) {
-    const turns: { readonly ours: number; readonly peer: number }[] = [];
-    for (let turn = 0; turn < turnsPerRound; turn += 1) turns.push(await both());
-    const own = mean(turns.map(({ ours }) => ours));
-    const peer = mean(turns.map((turn) => turn.peer));
-    samples.ours.push(own);
+  for (let number = 1; number <= rounds; number += 1) {
+    const { ours, peer } = await round();
+    samples.ours.push(ours);
     samples.peer.push(peer);
-    say(`store, round ${round}: raw ${Math.round(peer)}/s, ours ${Math.round(own)}/s`);
+    say(`store, round ${number}: raw ${Math.round(peer)}/s, ours ${Math.round(ours)}/s`);
   }
   const name = "store: one append at a time";
   return [toCase({ name, unit: "/s", better: "more", bar, peerName: "raw O_DSYNC", ...samples })];
 }
 
 type Writer = AsyncDisposable & {
-  /** Durable writes a second, over one turn. */
-  rate(): Promise<number>;
+  /** One durable write. */
+  append(): Promise<void>;
 };
 
 async function startStore(directory: string): Promise<Writer> {
@@ -67,12 +71,11 @@ async function startStore(directory: string): Promise<Writer> {
   let index = 0;
   const data = new Uint8Array(valueBytes).fill(120);
   return {
-    rate: () =>
-      rateOf(async () => {
-        index += 1;
-        const entry: Entry = { index, term: 1, kind: "normal", data };
-        await storage.save({ entries: [entry] });
-      }),
+    append: () => {
+      index += 1;
+      const entry: Entry = { index, term: 1, kind: "normal", data };
+      return storage.save({ entries: [entry] });
+    },
     [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose](),
   };
 }
@@ -84,12 +87,11 @@ async function startRaw(path: string): Promise<Writer> {
   const data = Buffer.alloc(frameBytes, 120);
   let offset = 0;
   return {
-    rate: () =>
-      rateOf(async () => {
-        if (offset + frameBytes > rawFileBytes) offset = 0;
-        await writeAt(descriptor, data, offset);
-        offset += frameBytes;
-      }),
+    append: async () => {
+      if (offset + frameBytes > rawFileBytes) offset = 0;
+      await writeAt(descriptor, data, offset);
+      offset += frameBytes;
+    },
     [Symbol.asyncDispose]: () => closeFile(descriptor),
   };
 }
@@ -103,18 +105,9 @@ function writeAt(descriptor: number, data: Buffer, offset: number): Promise<void
   return promise;
 }
 
-async function rateOf(append: () => Promise<void>): Promise<number> {
+/** How long one turn takes, in milliseconds. */
+async function msOf(writer: Writer): Promise<number> {
   const startMs = performance.now();
-  let count = 0;
-  let tookMs = 0;
-  while (tookMs < turnMs) {
-    await append();
-    count += 1;
-    tookMs = performance.now() - startMs;
-  }
-  return (count / tookMs) * 1_000;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+  for (let count = 0; count < appendsPerTurn; count += 1) await writer.append();
+  return performance.now() - startMs;
 }

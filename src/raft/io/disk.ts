@@ -104,7 +104,8 @@ export async function writeFully(
 ): Promise<void> {
   let written = 0;
   while (written < data.byteLength) {
-    const count = await disk.write(descriptor, data.subarray(written), offset + written);
+    const rest = written === 0 ? data : data.subarray(written);
+    const count = await disk.write(descriptor, rest, offset + written);
     if (count === 0) throw new Error("The disk took no bytes.");
     written += count;
   }

@@ -42,7 +42,8 @@ export class EntryIndex {
   /** Notes one entry. It supersedes those at and after its index. */
   note({ index, term }: Entry, position: RecordPosition): void {
     if (index < this.#firstIndex || this.isEmpty) this.clear({ nextIndex: index });
-    this.#positions.length = Math.min(this.#positions.length, index - this.#firstIndex);
+    const before = index - this.#firstIndex;
+    if (this.#positions.length > before) this.#positions.length = before;
     this.#positions.push({ term, position });
     const firstRecent = this.#tail[0];
     if (firstRecent !== undefined && index <= firstRecent.index + this.#tail.length - 1) {

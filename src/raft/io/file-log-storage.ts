@@ -83,7 +83,7 @@ class FileLogStorage implements LogStorage {
   readonly #lock: Disposable;
   readonly #onFatal: FileLogStorageOptions["onFatal"];
   /** Writes happen one after the other. The contract allows one at a time, so it stays short. */
-  #writes: Promise<void> = Promise.resolve();
+  #writing: Promise<void> | undefined;
   #failure: StorageError | undefined;
   #isClosed = false;
 
@@ -238,7 +238,7 @@ class FileLogStorage implements LogStorage {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#writes;
+    await this.#writing;
     await this.#log.close();
     this.#lock[Symbol.dispose]();
   }
@@ -260,16 +260,19 @@ class FileLogStorage implements LogStorage {
 
   async #write(task: () => Promise<void>): Promise<void> {
     this.#assertUsable();
-    const done = this.#writes.then(async () => {
+    const before = this.#writing;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#writing = promise;
+    try {
+      if (before !== undefined) await before;
       if (this.#failure !== undefined) throw this.#failure;
-      try {
-        await task();
-      } catch (error) {
-        throw this.#fail(error);
-      }
-    });
-    this.#writes = done.catch(() => undefined);
-    await done;
+      await task();
+    } catch (error) {
+      throw this.#fail(error);
+    } finally {
+      if (this.#writing === promise) this.#writing = undefined;
+      resolve();
+    }
   }
 
   /** After a failed write the disk's contents are unknown, so nothing is done on it any more. */

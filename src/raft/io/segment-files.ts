@@ -7,7 +7,7 @@ const temporaryPattern = /\.tmp$/;
 /** Compacted segments kept for reuse; more than one only after a large compaction. */
 const maxSpares = 2;
 /** Filled in steps, so that a commit never waits behind the whole of a segment. */
-const fillStep = Buffer.alloc(2 ** 20);
+const fillStep = Buffer.alloc(2 ** 22);
 
 /** One file of the log, open. Its length never changes. */
 export type Segment = {
