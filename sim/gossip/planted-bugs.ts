@@ -121,7 +121,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "publishes under numbers that others hold for older ones",
     section: "records",
-    seeds: 10,
+    seeds: 60,
     file: runner,
     find: "    this.#goAbove([...digest, ...records]);\n",
     replace: "",

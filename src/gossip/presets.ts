@@ -21,9 +21,9 @@ export type GossipTiming = {
 };
 
 const lan: GossipTiming = {
-  pingIntervalMs: 500,
+  pingIntervalMs: 750,
   pingTimeoutMs: 1_000,
-  silenceMs: 1_000,
+  silenceMs: 1_500,
   helperPingTimeoutMs: 600,
   indirectTimeoutMs: 1_000,
   suspicionMaxMs: 8_000,
