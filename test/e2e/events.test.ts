@@ -24,7 +24,7 @@ const check = {
 t.test("events of two daemons", { skip, timeout: 380_000 }, async (t) => {
   const directory = shortDirectory(t);
   const nodes = [1, 2].map((number) => {
-    const address = `127.0.73.${number}`;
+    const address = `127.0.75.${number}`;
     return new DemoNode({ name: `n${number}`, address, directory, runtime: "docker" });
   });
   const [n1, n2] = nodes as [DemoNode, DemoNode];
@@ -34,7 +34,7 @@ t.test("events of two daemons", { skip, timeout: 380_000 }, async (t) => {
   });
   await n1.start(undefined);
   const token = (await n1.skein("token", "create")).stdout.trim();
-  await n2.start({ seed: "127.0.73.1:7946", token });
+  await n2.start({ seed: "127.0.75.1:7946", token });
 
   const eventsOf = (node: DemoNode, ...args: readonly string[]) =>
     node.json<EventView[]>("events", ...args);

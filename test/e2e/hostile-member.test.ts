@@ -52,7 +52,7 @@ function report(of: NodeId, cpuMillis: number): Uint8Array {
 t.test("a member that lies about another", { timeout: 390_000 }, async (t) => {
   const directory = shortDirectory(t);
   const daemon = new DemoNode({
-    ...{ name: "n1", address: "127.0.93.1", directory, runtime: "process" },
+    ...{ name: "n1", address: "127.0.95.1", directory, runtime: "process" },
     flags: ["--timing=lan"],
   });
   await using cleanup = new AsyncDisposableStack();

@@ -8,7 +8,7 @@ import { OneNode, shell, whyNoNode } from "./one-node.ts";
 const skip = await whyNoNode();
 
 t.test("decisions explained", { skip, timeout: 240_000 }, async (t) => {
-  await using one = await OneNode.start(shortDirectory(t), "127.0.72.1");
+  await using one = await OneNode.start(shortDirectory(t), "127.0.70.1");
   const { node } = one;
   const web = (colour: string, more: object = {}) => ({
     ...shell("exec sleep 1000"),

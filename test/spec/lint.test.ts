@@ -23,7 +23,7 @@ const cases: readonly (readonly [name: string, lines: string, expected: RegExp])
   ["the tag latest", "image: r:5000/web:latest", /whatever was pushed last/],
   ["no health check", "ports: ['80:80']", /^c\.yaml:2:3: .* has no health check/],
   [
-    "checks too often",
+    "[G5] checks too often",
     "healthcheck: {test: a, interval: 100ms, timeout: 50ms}",
     /^c\.yaml:7:18: the health check runs every 100 ms/,
   ],
