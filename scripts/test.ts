@@ -15,10 +15,10 @@ const stopTools = await ensureTestTools();
 const reports = join(root, ".tap");
 mkdirSync(reports, { recursive: true });
 
-/** They hold the product to times, or use both cores: nothing may run beside them. */
+/** They hold the product to times: nothing may run beside them. */
 const timed = [
-  ...["chaos", "compose", "demo", "dial-out", "followers", "hostile", "hostile-member"],
-  ...["machines", "main-job", "nodes", "recover", "secrecy", "updates"],
+  ...["chaos", "dial-out", "hostile", "machines", "main-job", "nodes"],
+  ...["recover", "secrecy", "updates"],
 ].map((name) => `test/e2e/${name}.test.ts`);
 const others = globSync("test/e2e/*.test.ts", { cwd: root }).filter(
   (file) => !timed.includes(file),
