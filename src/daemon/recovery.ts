@@ -75,13 +75,17 @@ export class Recovery {
   /** Why it cannot be done on this node; undefined when it can. */
   #refusal(positions: ReadonlyMap<NodeId, EntryId>): string | undefined {
     const { raft, self, state } = this.#options;
-    const { leader, voters } = raft.status.get();
+    const { leader, voters, votersOutgoing } = raft.status.get();
     const name = (node: NodeId) => state.get().nodes.get(node)?.name ?? node;
     if (leader !== undefined) {
       return `The cluster works: ${name(leader)} leads. There is nothing to recover.`;
     }
     const answering = voters.filter((node) => positions.has(node));
-    if (answering.length > voters.length / 2) {
+    // While a change of voters is under way, those before it have to agree as well.
+    const isQuorumThere = [voters, votersOutgoing]
+      .filter(({ length }) => length > 0)
+      .every((set) => set.filter((node) => positions.has(node)).length > set.length / 2);
+    if (isQuorumThere) {
       return `${answering.length} of ${voters.length} voters answer, so they elect a leader by themselves within seconds.`;
     }
     if (state.get().clusterId === "") {

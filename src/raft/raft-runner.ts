@@ -627,6 +627,7 @@ class Runner implements RaftRunner {
       commitIndex,
       appliedIndex,
       voters: configuration.voters,
+      votersOutgoing: configuration.votersOutgoing,
       learners: [...configuration.learners, ...configuration.learnersNext],
       hasQuorum: leader !== undefined,
       feeder: this.#followLoop.feeder,

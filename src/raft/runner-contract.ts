@@ -46,6 +46,8 @@ export type RaftStatus = {
   readonly commitIndex: number;
   readonly appliedIndex: number;
   readonly voters: readonly NodeId[];
+  /** While a change of voters is under way: those before it, of whom a majority must agree too. */
+  readonly votersOutgoing: readonly NodeId[];
   readonly learners: readonly NodeId[];
   /** Whether this node heard a leader within the election timeout, or leads with a majority. */
   readonly hasQuorum: boolean;
@@ -126,6 +128,7 @@ export function isSameStatus(left: RaftStatus, right: RaftStatus): boolean {
     left.isSettled === right.isSettled &&
     left.slowWriteMs === right.slowWriteMs &&
     isSameSet(left.voters, right.voters) &&
+    isSameSet(left.votersOutgoing, right.votersOutgoing) &&
     isSameSet(left.learners, right.learners)
   );
 }

@@ -17,7 +17,8 @@ const key: ClusterKey = { clusterKeyPem: "a", caKeyPem: "b" };
 
 function statusOf(voters: readonly NodeId[], learners: readonly NodeId[] = []): RaftStatus {
   return {
-    ...{ leader: n2, term: 1, commitIndex: 1, appliedIndex: 1, voters, learners },
+    ...{ leader: n2, term: 1, commitIndex: 1, appliedIndex: 1, voters },
+    ...{ votersOutgoing: [], learners },
     ...{ hasQuorum: true, feeder: undefined, isSettled: true, slowWriteMs: 0 },
   };
 }
