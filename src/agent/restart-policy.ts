@@ -1,6 +1,6 @@
 import type { TaskTemplate } from "../spec/index.ts";
 
-/** Below this a run counts as failed at once, however it ended. */
+/** Below this a run counts as failed at once; a kill after it is not one of a row of kills. */
 const quickRunMs = 10_000;
 /** After a run of this length (or of the policy's window) the back-off starts anew. */
 const calmRunMs = 30_000;
@@ -91,11 +91,13 @@ function afterCalm(
 ): RestartHistory {
   const windowMs = policy.windowMs > 0 ? policy.windowMs : calmRunMs;
   const isCalm = workedForMs >= windowMs;
+  const isQuick = !isCalm && workedForMs < quickRunMs;
   return {
     restarts: history.restarts,
-    quickFailures: isCalm || workedForMs >= quickRunMs ? 0 : history.quickFailures,
+    quickFailures: isQuick ? history.quickFailures : 0,
     backOffSteps: isCalm ? 0 : history.backOffSteps,
-    killsInARow: isCalm ? 0 : history.killsInARow,
+    // Whoever keeps killing what works gets it back each time: that is no fault of its own.
+    killsInARow: isQuick ? history.killsInARow : 0,
     // Without a window the attempts count for the task's whole life.
     attempts: isCalm && policy.windowMs > 0 ? 0 : history.attempts,
   };

@@ -74,6 +74,22 @@ const cases: readonly {
     expected: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1_000],
   },
   {
+    name: "[B3] a container that works is there again at once after each of any number of kills",
+    policy: any,
+    ends: times(30, { cause: "killed", message: "", workedForMs: 12_000 }),
+    expected: Array.from({ length: 30 }, () => 0),
+  },
+  {
+    name: "a run of ten seconds ends a row of kills",
+    policy: any,
+    ends: [
+      ...times(9, { cause: "killed", message: "", workedForMs: 2_000 }),
+      { cause: "killed", message: "", workedForMs: 10_000 },
+      ...times(11, { cause: "killed", message: "", workedForMs: 2_000 }),
+    ],
+    expected: [...Array.from({ length: 20 }, () => 0), 1_000],
+  },
+  {
     name: "an end with success is final unless the condition is any",
     policy: { ...any, condition: "on-failure" },
     ends: [{ ...crash, exitCode: 0 }],
