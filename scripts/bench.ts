@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { UnableToRun } from "./bench/errors.ts";
 import { gossipBench } from "./bench/gossip.ts";
+import { idleBench } from "./bench/idle.ts";
 import { planBench } from "./bench/plan.ts";
 import { proxyBench } from "./bench/proxy.ts";
 import { raftBench } from "./bench/raft.ts";
@@ -11,7 +12,7 @@ import { asText, type Bench, type BenchOptions } from "./bench/report.ts";
  * place, both on this machine and in turns. Exits 0 when every bar holds, 1 when one is
  * missed, 2 when nothing could be measured. What it says on the way goes to standard error.
  */
-const benches: readonly Bench[] = [gossipBench, planBench, proxyBench, raftBench];
+const benches: readonly Bench[] = [gossipBench, idleBench, planBench, proxyBench, raftBench];
 
 const usage = `usage: npm run bench -- NAME [--json] [--rounds N] [--seconds N] [--only LOAD,LOAD]
 

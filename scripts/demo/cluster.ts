@@ -14,6 +14,7 @@ export class DemoNode {
   readonly name: string;
   readonly address: string;
   readonly dataDirectory: string;
+  readonly #program: readonly string[];
   readonly #args: readonly string[];
   #process: ChildProcess | undefined;
 
@@ -24,7 +25,10 @@ export class DemoNode {
     readonly runtime: string;
     /** More of the daemon's flags. */
     readonly flags?: readonly string[];
+    /** What starts Skein; absent: from its sources. */
+    readonly program?: readonly string[];
   }) {
+    this.#program = options.program ?? [skein];
     this.name = options.name;
     this.address = options.address;
     this.dataDirectory = join(options.directory, options.name);
@@ -44,11 +48,17 @@ export class DemoNode {
     return join(this.dataDirectory, "skein.sock");
   }
 
+  /** Of the daemon; undefined while it does not run. */
+  get pid(): number | undefined {
+    return this.#process?.exitCode === null ? this.#process.pid : undefined;
+  }
+
   /** Starts the daemon and waits until its API answers. */
   async start(join: { readonly seed: string; readonly token: string } | undefined): Promise<void> {
     const args = [...this.#args, ...(join === undefined ? [] : [`--join=${join.seed}`])];
     const log = createWriteStream(`${this.dataDirectory}.log`, { flags: "a" });
-    const child = spawn(skein, args, {
+    const [program = skein, ...before] = this.#program;
+    const child = spawn(program, [...before, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       // A terminal's Ctrl-C goes to the demo, which stops the daemons itself.
       detached: true,
