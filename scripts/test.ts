@@ -17,7 +17,7 @@ mkdirSync(reports, { recursive: true });
 
 /** They hold the product to times: nothing may run beside them. */
 const timed = [
-  ...["chaos", "dial-out", "hostile", "machines", "main-job", "nodes"],
+  ...["chaos", "dial-out", "hostile", "kills", "machines", "main-job", "nodes"],
   ...["recover", "secrecy", "updates"],
 ].map((name) => `test/e2e/${name}.test.ts`);
 const others = globSync("test/e2e/*.test.ts", { cwd: root }).filter(

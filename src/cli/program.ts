@@ -29,7 +29,7 @@ import type { Session } from "./session.ts";
 type Shared = {
   readonly host?: string;
   readonly tokenFile?: string;
-  readonly output: string;
+  readonly output?: string;
   readonly json?: boolean;
   readonly namespace?: string;
 };
@@ -40,8 +40,9 @@ export function makeProgram(version: string): Command {
     .description("A container orchestrator without a master: every machine runs the same daemon.")
     .version(version, "-V, --version")
     .exitOverride()
-    .configureHelp({ showGlobalOptions: true })
     .showSuggestionAfterError(true);
+  // They stand before the command's name or behind it, as people know it from docker and kubectl.
+  addClientOptions(program);
   addSeeing(program);
   addRunning(program);
   addChanging(program);
@@ -477,13 +478,9 @@ type Action = (
 
 /** A command that talks to a daemon, with the flags that all of those have. */
 function client(command: Command, action: Action): void {
-  command
-    .option("--host <ADDR>", "a node to ask (HOST[:PORT], with a token) or a socket path")
-    .option("--token-file <FILE>", "a file that holds the token for --host; or SKEIN_TOKEN")
-    .option("-o, --output <FORM>", "table or json", "table")
-    .option("--json", "the same as -o json")
-    .option("-n, --namespace <NAME>", "the namespace; the Compose project's name");
-  shared(command, async (args, options: Shared) => {
+  addClientOptions(command);
+  shared(command, async (args, own: Shared) => {
+    const options = { ...givenBefore(command), ...own };
     const interrupted = new AbortController();
     const interrupt = () => interrupted.abort(new CliError("interrupted", "Interrupted."));
     process.once("SIGINT", interrupt);
@@ -498,6 +495,20 @@ function client(command: Command, action: Action): void {
   });
 }
 
+function addClientOptions(command: Command): void {
+  command
+    .option("--host <ADDR>", "a node to ask (HOST[:PORT], with a token) or a socket path")
+    .option("--token-file <FILE>", "a file that holds the token for --host; or SKEIN_TOKEN")
+    .option("-o, --output <FORM>", "table (unless said otherwise) or json")
+    .option("--json", "the same as -o json")
+    .option("-n, --namespace <NAME>", "the namespace; the Compose project's name");
+}
+
+/** The options that stand before the command's own name. */
+function givenBefore({ parent }: Command): Partial<Shared> {
+  return parent === null ? {} : { ...givenBefore(parent), ...parent.opts<Partial<Shared>>() };
+}
+
 function shared<Options>(
   command: Command,
   action: (args: readonly unknown[], options: Options) => Promise<unknown>,
@@ -509,7 +520,7 @@ function shared<Options>(
 }
 
 function makeSession(options: Shared, signal: AbortSignal): Session {
-  const output = options.json ? "json" : options.output;
+  const output = options.json ? "json" : (options.output ?? "table");
   if (output !== "table" && output !== "json") {
     throw new CliError("usage", `"${output}" is no output form. Forms are: table, json`);
   }

@@ -56,6 +56,18 @@ t.test("skein config", async (t) => {
     t.notMatch(stdout, /debug/);
   });
 
+  t.test("an option counts before the command as it does behind it", async (t) => {
+    const before = await skein(directory, ["-n", "a", "--json", "config"]);
+    const { stdout } = await skein(directory, ["config", "-n", "a", "--json"]);
+    t.equal(before.stdout, stdout);
+    t.equal(JSON.parse(stdout)["x-namespace"], "a");
+    const both = await skein(directory, ["-n", "a", "-o", "table", "config", "-n", "b"]);
+    t.match(parse(both.stdout), { "x-namespace": "b" }, "the nearer one wins");
+    const { status, stderr } = await skein(directory, ["--host", join(directory, "none.sock"), "ps"]);
+    t.equal(status, 9);
+    t.match(stderr, /No daemon answers at .*none.sock/);
+  });
+
   t.test("takes several files, profiles and other variables, as JSON", async (t) => {
     const files = ["-f", "compose.yaml", "-f", "prod.yaml"];
     const { stdout } = await skein(directory, [
