@@ -1,7 +1,6 @@
 import type { NodeId } from "../kernel/index.ts";
 import { allMembers } from "./configuration.ts";
 import type { Entry, EntryId, SnapshotMeta } from "./log-storage.ts";
-import type { RaftLog } from "./raft-log.ts";
 import { becomeFollower, type RaftState } from "./raft-state.ts";
 
 /** Who leads, as somebody else says, and how long ago that leader was last heard. */
@@ -45,7 +44,7 @@ export function takeCommitted(state: RaftState, batch: CommittedBatch): TakeResu
   if (state.role.kind === "leader" || state.role.kind === "candidate") return "refused";
   if (previous.index > log.commitIndex) return "gap";
   const settled = [previous, ...entries].filter(({ index }) => index <= log.commitIndex);
-  if (settled.some((id) => differs(log, id))) return "diverged";
+  if (settled.some((id) => log.differs(id))) return "diverged";
   meetTerm(state, batch.term);
   const unseen = entries.slice(settled.length - 1);
   const fresh = rules.newEntries(unseen, (index) => log.term(index));
@@ -106,11 +105,6 @@ export function leaderHint(state: RaftState): LeaderHint | undefined {
   if (role.kind === "leader") return { node: self, ageTicks: 0 };
   if (role.kind !== "follower" || role.leader === undefined) return undefined;
   return { node: role.leader, ageTicks: electionElapsedTicks };
-}
-
-function differs(log: RaftLog, { index, term }: EntryId): boolean {
-  const own = log.term(index);
-  return own !== undefined && own !== term;
 }
 
 function meetTerm(state: RaftState, term: number): void {

@@ -92,6 +92,12 @@ export class RaftLog {
     return this.term(index) === term;
   }
 
+  /** Whether another entry is known to be there; nothing is known of compacted and absent ones. */
+  differs({ index, term }: EntryId): boolean {
+    const own = this.term(index);
+    return own !== undefined && own !== term;
+  }
+
   /**
    * The last index at or below `index` whose term is at most `term`: everything between
    * cannot match a log that has `term` there. `term` 0 in the answer means unknown.

@@ -1,5 +1,5 @@
 import type { NodeId, Random } from "../kernel/index.ts";
-import { assert, assertNever } from "../kernel/index.ts";
+import { assert, assertNever, randomBelow } from "../kernel/index.ts";
 import { advanceCommit, appendAsLeader, countSelf } from "./commit.ts";
 import {
   allVoters,
@@ -70,6 +70,8 @@ import { announceCommit, broadcastHeartbeat } from "./sending.ts";
 import { defaultRaftLimits, type RaftLimits, type RaftTiming } from "./timing.ts";
 import { mostAdvancedVoter, startTransfer, tickTransfer } from "./transfer.ts";
 
+/** A recovery raises the term by a number drawn up to this. */
+const maxRecoveryJump = 2 ** 20;
 /** A snapshot that is not acknowledged for so many election timeouts is sent again. */
 const snapshotElectionTimeouts = 4;
 
@@ -395,7 +397,10 @@ export class Raft {
   }): void {
     const state = this.#state;
     const { log, self } = state;
-    becomeFollower(state, { term: state.term + 1, leader: undefined });
+    // Not the next term: others may reach that one as well, be it by a recovery of their own or
+    // as lost voters that come back. Terms tell their history from this one.
+    const jump = 1 + randomBelow(state.random, maxRecoveryJump);
+    becomeFollower(state, { term: state.term + jump, leader: undefined });
     const { term } = state;
     const index = log.lastIndex + 1;
     const configuration = simpleConfiguration({ voters: [self], learners });

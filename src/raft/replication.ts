@@ -1,4 +1,5 @@
 import type { NodeId } from "../kernel/index.ts";
+import { assert } from "../kernel/index.ts";
 import { advanceCommit } from "./commit.ts";
 import type {
   AppendAccepted,
@@ -20,6 +21,13 @@ export function handleAppend(state: RaftState, from: NodeId, request: AppendRequ
   const { previous, entries } = request;
   // What is committed here is settled; comparing with compacted entries is not possible.
   if (previous.index < log.commitIndex) {
+    const settled = [previous, ...entries].filter(({ index }) => index <= log.commitIndex);
+    const other = settled.find((id) => log.differs(id));
+    assert(
+      other === undefined,
+      `entry ${other?.index} of ${from} is another one than was agreed here: this node belongs to another history ` +
+        "of the cluster, so move its data directory away and let it join anew",
+    );
     sendAfterPersist(state, from, { kind: "append_accepted", term, matchIndex: log.commitIndex });
     return;
   }
