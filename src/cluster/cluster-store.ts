@@ -80,6 +80,10 @@ export class ClusterStore implements StateMachine {
     return encodeState(this.#state.get(), this.#digests.store());
   }
 
+  check(snapshot: Uint8Array): void {
+    decodeState(snapshot);
+  }
+
   restore(snapshot: Uint8Array, index: number): void {
     this.#outcomes.clear();
     const { state, digest } = decodeState(snapshot);

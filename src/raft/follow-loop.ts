@@ -52,6 +52,7 @@ export type FollowLoopOptions = {
   readonly random: Random;
   readonly logger: Logger;
   readonly snapshotAttemptMs: number;
+  readonly checkSnapshot?: (data: Uint8Array) => void;
   readonly signal: AbortSignal;
 };
 
@@ -102,7 +103,7 @@ export class FollowLoop {
   #betterTicks: number;
 
   constructor(options: FollowLoopOptions) {
-    const { clock, logger, signal, snapshotAttemptMs, request } = options;
+    const { clock, logger, signal, snapshotAttemptMs, checkSnapshot, request } = options;
     this.#options = options;
     this.#choice = new FeederChoice(options.random);
     this.#betterTicks = betterElections * options.timing.electionTicks;
@@ -112,6 +113,7 @@ export class FollowLoop {
       signal,
       attemptMs: snapshotAttemptMs,
       request,
+      ...(checkSnapshot === undefined ? {} : { check: checkSnapshot }),
       onSnapshot: (from, term, snapshot) => {
         try {
           this.#take(from, (raft) => raft.takeSnapshot({ ...snapshot, term }));

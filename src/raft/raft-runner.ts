@@ -159,6 +159,7 @@ class Runner implements RaftRunner {
       signal: this.#stop.signal,
       attemptMs: snapshotAttemptMs,
       request,
+      check: (data) => this.#checkSnapshot(data),
       onSnapshot: (from, term, { meta, data }) => {
         this.#guard(() => this.#raft.step(from, { kind: "snapshot_request", term, meta, data }));
         this.#wake();
@@ -329,8 +330,14 @@ class Runner implements RaftRunner {
       random,
       logger,
       snapshotAttemptMs,
+      checkSnapshot: (data) => this.#checkSnapshot(data),
       signal: this.#stop.signal,
     });
+  }
+
+  #checkSnapshot(data: Uint8Array): void {
+    const state = new AppliedProposals().restore(data);
+    this.#options.stateMachine.check?.(state);
   }
 
   /** Whether no leader sends this node the log, be it that it was removed and has not heard of it. */

@@ -84,6 +84,8 @@ export type SnapshotReceiverOptions = {
   readonly signal: AbortSignal;
   readonly attemptMs: number;
   readonly request: RaftTransport["request"];
+  /** Throws when the data is no state that this node can take over. */
+  readonly check?: (data: Uint8Array) => void;
   readonly onSnapshot: (from: NodeId, term: number, snapshot: Snapshot) => void;
   /** An offer was refused, or its transfer given up. */
   readonly onFailed?: (error: unknown) => void;
@@ -133,7 +135,7 @@ export class SnapshotReceiver {
   }
 
   async #run(transfer: Transfer, signal: AbortSignal): Promise<void> {
-    const { logger, onSnapshot, onFailed } = this.#options;
+    const { logger, check, onSnapshot, onFailed } = this.#options;
     const { from, offer, data } = transfer;
     const { index } = offer.meta;
     logger.info({ from, index, bytes: data.byteLength }, "fetching a snapshot");
@@ -149,6 +151,15 @@ export class SnapshotReceiver {
     if (signal.aborted) return;
     this.#isRunning = false;
     this.#transfer = undefined;
+    try {
+      // What is on disk has to be read at every start, so nothing gets there that cannot be.
+      check?.(data);
+    } catch (error) {
+      const text = "snapshot is unreadable here and not taken in; is this node's version too old?";
+      logger.error({ from, index, error: messageOf(error) }, text);
+      onFailed?.(error);
+      return;
+    }
     onSnapshot(from, offer.term, { meta: offer.meta, data });
   }
 

@@ -36,4 +36,6 @@ export interface RaftStateMachine {
   apply(entry: { readonly index: number; readonly data: Uint8Array }): void;
   snapshot(): Uint8Array;
   restore(snapshot: Uint8Array, index: number): void;
+  /** Throws where `restore` would: another node's snapshot is looked at before it is kept. */
+  check?(snapshot: Uint8Array): void;
 }

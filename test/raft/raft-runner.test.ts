@@ -259,3 +259,23 @@ t.test("a proposal can be withdrawn and may not be too large", async (t) => {
   t.match(error, { code: "too_large" });
   await dispose([node]);
 });
+
+t.test("a snapshot that cannot be read is not kept, and ends nothing", async (t) => {
+  const network = new MemoryNetwork();
+  const nodes = await startCluster(network, ["a", "b", "c"]);
+  const leader = leaderAmong(nodes);
+  const follower = nodes.find((node) => node !== leader);
+  if (follower === undefined) throw new Error("there are three nodes");
+  const { term } = follower.runner.status.get();
+  const voters = nodes.map(({ id }) => id);
+  const configuration = { voters, votersOutgoing: [], learners: [], learnersNext: [] };
+  const meta = { index: 1_000, term, configuration };
+  network
+    .transport(leader.id)
+    .send(follower.id, [{ kind: "snapshot_offer", term, meta, bytes: 0 }]);
+  await leader.runner.propose(bytesOf("after"), soon());
+  await follower.runner.barrier(soon());
+  t.strictSame(follower.machine.texts, ["after"]);
+  t.equal(follower.storage.snapshotMeta(), undefined);
+  for (const { runner } of nodes) await runner[Symbol.asyncDispose]();
+});
