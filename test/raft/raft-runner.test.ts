@@ -2,6 +2,7 @@ import t from "tap";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import type { RaftError } from "../../src/raft/index.ts";
 import { MemoryLogStorage } from "../../src/raft/index.ts";
+import { encodeExchange, encodeProposal } from "../../src/raft/proposal.ts";
 import {
   bytesOf,
   leaderAmong,
@@ -278,4 +279,47 @@ t.test("a snapshot that cannot be read is not kept, and ends nothing", async (t)
   t.strictSame(follower.machine.texts, ["after"]);
   t.equal(follower.storage.snapshotMeta(), undefined);
   for (const { runner } of nodes) await runner[Symbol.asyncDispose]();
+});
+
+t.test("a proposal that got into the log twice is applied once, as it came first", async (t) => {
+  const network = new MemoryNetwork();
+  const nodes = await startCluster(network, ["a", "b", "c"]);
+  const leader = leaderAmong(nodes);
+  const [follower] = others(nodes, leader);
+  if (follower === undefined) throw new Error("there are three nodes");
+  const proposals = ["one", "two"].map((text) => encodeProposal({ id: "x", data: bytesOf(text) }));
+  const body = encodeExchange({ kind: "propose", proposals });
+  await network.transport(follower.id).request(leader.id, body, soon());
+  await leader.runner.propose(bytesOf("after"), soon());
+  t.strictSame(leader.machine.texts, ["one", "after"]);
+  await dispose(nodes);
+});
+
+t.test("a proposal that died with the leader that accepted it is sent to the next", async (t) => {
+  const network = new MemoryNetwork();
+  const plain = network.transport.bind(network);
+  let whenAccepted = (): void => undefined;
+  network.transport = (self) => {
+    const transport = plain(self);
+    const request: typeof transport.request = async (...request) => {
+      const answer = await transport.request(...request);
+      whenAccepted();
+      return answer;
+    };
+    return { ...transport, request };
+  };
+  const nodes = await startCluster(network, ["a", "b", "c"]);
+  const leader = leaderAmong(nodes);
+  const [follower] = others(nodes, leader);
+  if (follower === undefined) throw new Error("there are three nodes");
+  whenAccepted = () => {
+    // Before any of its messages about the entry arrives.
+    network.down.add(leader.id);
+    whenAccepted = () => undefined;
+  };
+  await follower.runner.propose(bytesOf("kept"), soon());
+  t.not(leaderAmong(others(nodes, leader)), leader);
+  t.strictSame(follower.machine.texts, ["kept"]);
+  t.strictSame(leader.machine.texts, []);
+  await dispose(nodes);
 });
