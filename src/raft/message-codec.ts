@@ -102,10 +102,10 @@ export function decodeFrame(frame: Uint8Array): readonly PeerMessage[] {
   }
   const parsed = frameSchema.safeParse(unpacked);
   if (!parsed.success) {
-    throw new RaftError(
-      "malformed_message",
-      `A peer sent a wrong message: ${parsed.error.message}`,
-    );
+    // The first problem only: a frame has room for tens of thousands, and they get logged.
+    const [problem] = parsed.error.issues;
+    const where = `${problem?.path.join(".")}: ${problem?.message}`;
+    throw new RaftError("malformed_message", `A peer sent a wrong message at ${where}`);
   }
   for (const message of parsed.data) checkEntries(message);
   return parsed.data;

@@ -79,6 +79,8 @@ t.test("what a peer should not send is refused", async (t) => {
     t.throws(() => decodeFrame(frame), { code: "malformed_message" }, name);
   }
   t.throws(() => decodeFrame(new Uint8Array(maxFrameBytes + 1)), { code: "too_large" });
+  const wrong = packr.pack([{ ...append, entries: Array.from({ length: 10_000 }, () => 0) }]);
+  t.throws(() => decodeFrame(wrong), { message: /^.{1,200}$/ }, "in one short line");
 });
 
 t.test("a proposal carries its id, and a broken one is refused", async (t) => {
