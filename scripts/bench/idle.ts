@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -69,8 +69,10 @@ async function run(options: BenchOptions): Promise<readonly Case[]> {
 }
 
 async function publishedForm(directory: string): Promise<readonly string[]> {
-  const programs = join(directory, "programs");
+  const programs = join(directory, "dist");
   await bundle({ programs: { main: join(root, "src", "main.ts") }, directory: programs });
+  // It asks the package beside it for its version.
+  await copyFile(join(root, "package.json"), join(directory, "package.json"));
   return [process.execPath, join(programs, "main.mjs")];
 }
 
@@ -86,6 +88,7 @@ async function runLoad(
   const { signal, say } = options;
   const directory = join(parts.directory, load.name);
   const nodes = makeNodes(load, { directory, program });
+  await mkdir(directory);
   await using started = new AsyncDisposableStack();
   await startNodes(nodes, started);
   if (load.tasksPerNode > 0) await runTasks(nodes, load, { directory, signal, started });

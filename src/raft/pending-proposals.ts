@@ -13,7 +13,7 @@ import type { ProposeOptions } from "./runner-contract.ts";
 /** More proposals of this node than this may not wait at once. */
 export const maxPendingProposals = 4_096;
 /** A refused or lost attempt is repeated after so many ticks. */
-const retryTicks = 2;
+const retryTicks = 1;
 
 /** Under whom a proposal was sent: a new leader or term means that it may be lost. */
 export type Reign = { readonly leader: NodeId; readonly term: number };

@@ -361,8 +361,6 @@ class Runner implements RaftRunner {
     const { clock, timing } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await clock.sleep(timing.tickMs, { signal }).catch(() => undefined);
-      if (signal.aborted) return;
       this.#guard(() => this.#raft.tick());
       this.#leaderlessTicks = this.#raft.leader === undefined ? this.#leaderlessTicks + 1 : 0;
       this.#proposals.tick({ isLeaderless: this.#isLeaderless });
@@ -371,6 +369,8 @@ class Runner implements RaftRunner {
       this.#feedServer.tick();
       this.#followLoop.tick();
       this.#pump();
+      // After the first tick: who votes alone leads at once.
+      await clock.sleep(timing.tickMs, { signal }).catch(() => undefined);
     }
   }
 

@@ -9,7 +9,7 @@ export const maxWaitingReads = 4_096;
 /** Rounds under way at a time; each is for all the reads that waited when it began. */
 export const maxReadRounds = 16;
 /** After a refusal the leader is asked again so many ticks later. */
-const retryTicks = 2;
+const retryTicks = 1;
 
 type Waiter = {
   /** Of another node, which asked this one as the leader. */
