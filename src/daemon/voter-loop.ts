@@ -33,8 +33,9 @@ const maxLagEntries = 100;
 const learnerGraceMs = 10_000;
 /** One that was dropped is not tried again for so long. */
 const droppedRestMs = 60_000;
-/** Also how soon a learner's progress, which wakes nobody, is seen. */
-const resyncMs = 500;
+const resyncMs = 5_000;
+/** How soon a learner's progress, which wakes nobody, is seen. */
+const progressMs = 500;
 
 /**
  * While this node leads: keeps the set of voters as the membership and its health suggest. A
@@ -59,6 +60,7 @@ export function startVoterLoop(options: VoterLoopOptions): AsyncDisposable {
     const current = { voters, learners, votersOutgoing: [], learnersNext: [] };
     const members = candidates(options);
     learning.look(learners, members);
+    if (learners.length > 0) lookAgainSoon();
     const target = planVoters({
       members: members.map((member) =>
         learning.isResting(member.nodeId) ? { ...member, isHealthy: false } : member,
@@ -71,6 +73,20 @@ export function startVoterLoop(options: VoterLoopOptions): AsyncDisposable {
     if (arriving.length > 0 && !(await options.mayVote(arriving, { signal }))) return;
     logger.info({ voters: target.voters, learners: target.learners }, "changing voters");
     await raft.changeConfiguration(target, { signal });
+  }
+
+  let isLookingAgain = false;
+  function lookAgainSoon(): void {
+    if (isLookingAgain) return;
+    isLookingAgain = true;
+    // Rejects only by the end of the loop.
+    clock.sleep(progressMs, { signal: stopping.signal }).then(
+      () => {
+        isLookingAgain = false;
+        wakeup.wake();
+      },
+      () => undefined,
+    );
   }
 
   const done = runReconcileLoop(
