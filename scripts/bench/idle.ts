@@ -39,8 +39,8 @@ const limitPercent = 1;
 const image = "busybox";
 const startMs = 240_000;
 const pollMs = 500;
-/** After the last start, until elections, joins and the first reports are over. */
-const settleMs = 20_000;
+/** After the last start, until elections, joins, first reports and compilation are over. */
+const settleMs = 60_000;
 
 /**
  * Real daemons in the form that is published, with their defaults for a LAN, that have nothing
