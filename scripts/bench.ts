@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { UnableToRun } from "./bench/errors.ts";
 import { gossipBench } from "./bench/gossip.ts";
 import { idleBench } from "./bench/idle.ts";
+import { orchestrateBench } from "./bench/orchestrate.ts";
 import { planBench } from "./bench/plan.ts";
 import { proxyBench } from "./bench/proxy.ts";
 import { raftBench } from "./bench/raft.ts";
@@ -12,11 +13,18 @@ import { asText, type Bench, type BenchOptions } from "./bench/report.ts";
  * place, both on this machine and in turns. Exits 0 when every bar holds, 1 when one is
  * missed, 2 when nothing could be measured. What it says on the way goes to standard error.
  */
-const benches: readonly Bench[] = [gossipBench, idleBench, planBench, proxyBench, raftBench];
+const benches: readonly Bench[] = [
+  gossipBench,
+  idleBench,
+  orchestrateBench,
+  planBench,
+  proxyBench,
+  raftBench,
+];
 
 const usage = `usage: npm run bench -- NAME [--json] [--rounds N] [--seconds N] [--only LOAD,LOAD]
 
-${benches.map(({ name, summary, loads }) => `  ${name.padEnd(7)} ${summary}\n          loads: ${loads.join(", ")}`).join("\n")}`;
+${benches.map(({ name, summary, loads }) => `  ${name.padEnd(11)} ${summary}\n              loads: ${loads.join(", ")}`).join("\n")}`;
 
 process.exit(await main());
 

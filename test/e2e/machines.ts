@@ -80,18 +80,21 @@ const imageCommand =
 export class Machines implements AsyncDisposable {
   readonly #prefix: string;
   readonly #directory: string;
+  readonly #skein: string;
   readonly #inits = new Map<number, ChildProcess>();
   readonly #daemons = new Map<number, ChildProcess>();
 
-  constructor() {
+  /** `skein` is the program that they run; by default that of this checkout. */
+  constructor({ skein = join(root, "bin", "skein") }: { readonly skein?: string } = {}) {
+    this.#skein = skein;
     this.#prefix = `skein-e2e-${process.pid}`;
     this.#directory = mkdtempSync(join(tmpdir(), `${this.#prefix}-`));
   }
 
   /** Boots machines 1 to `count`, with the test images loaded. */
-  static async start(count: number): Promise<Machines> {
+  static async start(count: number, options: { readonly skein?: string } = {}): Promise<Machines> {
     removeLeftovers();
-    const machines = new Machines();
+    const machines = new Machines(options);
     try {
       machines.#makeSwitch();
       const numbers = Array.from({ length: count }, (_, i) => i + 1);
@@ -133,7 +136,7 @@ export class Machines implements AsyncDisposable {
 
   /** The command line on a machine, through its local socket. */
   async skein(number: number, ...args: readonly string[]): Promise<CommandResult> {
-    return await this.execAsync(number, [join(root, "bin", "skein"), ...args]);
+    return await this.execAsync(number, [this.#skein, ...args]);
   }
 
   /** The same as data; throws when it fails. */
@@ -162,7 +165,7 @@ export class Machines implements AsyncDisposable {
 
   /** Starts a daemon; returns at once. Its output goes to {@link daemonLog}. */
   startDaemon(number: number, ...args: readonly string[]): ChildProcess {
-    const argv = [join(root, "bin", "skein"), "daemon", ...args];
+    const argv = [this.#skein, "daemon", ...args];
     const child = this.spawn(number, argv, { logFile: this.#daemonLogFile(number) });
     this.#daemons.set(number, child);
     return child;
@@ -180,7 +183,12 @@ export class Machines implements AsyncDisposable {
 
   /** The socket of a machine's engine, as this host reaches it: cheaper than a process a question. */
   engineSocket(number: number): string {
-    return `/proc/${this.#initPid(number)}/root/run/docker.sock`;
+    return this.pathOf(number, "/run/docker.sock");
+  }
+
+  /** Where this host sees a file of a machine, sockets too; elsewhere after each boot. */
+  pathOf(number: number, path: string): string {
+    return `/proc/${this.#initPid(number)}/root${path}`;
   }
 
   /** Freezes a machine's daemon, or lets it go on. */
