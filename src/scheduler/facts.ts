@@ -3,6 +3,7 @@ import {
   type ClusterState,
   compareText,
   isServing,
+  type Member,
   type MemberStatus,
   maxAwaitedTasks,
   type NodeReport,
@@ -18,12 +19,15 @@ import { fenceNoticeMs } from "../spec/index.ts";
 export type SchedulerSettings = {
   /** How long a node must have been failed, or have left, before its tasks are replaced. */
   readonly replaceAfterMs: number;
+  /** Or, if that is sooner: how long a failed node must have been silent, suspected or failed. */
+  readonly replaceSilentAfterMs: number;
   /** The same for a node that this leader has never heard of: gossip may still be converging. */
   readonly replaceUnknownAfterMs: number;
 };
 
 export const defaultSchedulerSettings: SchedulerSettings = {
   replaceAfterMs: 5_000,
+  replaceSilentAfterMs: 6_000,
   replaceUnknownAfterMs: 15_000,
 };
 
@@ -35,6 +39,8 @@ export type FactsInput = {
   readonly settings: SchedulerSettings;
   /** Since when this leader has been looking; a node it never heard of is missed since then. */
   readonly leaderSinceMs: number;
+  /** Of nodes that are suspect or failed: for how long this leader has seen that. */
+  readonly silentForMs?: ReadonlyMap<NodeId, number>;
   /** Of stopped tasks: for how long this leader has seen that; absent: just now. */
   readonly stoppedForMs?: ReadonlyMap<TaskId, number>;
 };
@@ -172,9 +178,25 @@ function nodeFactsOf(node: ClusterNode, input: FactsInput): NodeFacts {
     const lostAtMs = input.leaderSinceMs + input.settings.replaceUnknownAfterMs;
     return { node, status: "failed", report, lostAtMs };
   }
-  const isGone = member.status === "failed" || member.status === "left";
-  const lostAtMs = isGone ? member.sinceMs + input.settings.replaceAfterMs : undefined;
+  const lostAtMs = lostAtMsOf(node, member, input);
   return { node, status: member.status, report, lostAtMs, sinceMs: member.sinceMs };
+}
+
+/**
+ * The failure detector takes its time over a node that is only silent, and that time counts. One
+ * whose process ended is failed sooner, and one that said goodbye is not silent: they mostly
+ * come back at once, and have the same time for it.
+ */
+function lostAtMsOf(
+  { id }: ClusterNode,
+  { status, sinceMs }: Member,
+  { settings, silentForMs, now }: FactsInput,
+): number | undefined {
+  if (status !== "failed" && status !== "left") return undefined;
+  const givenUpMs = sinceMs + settings.replaceAfterMs;
+  const forMs = silentForMs?.get(id);
+  if (status === "left" || forMs === undefined) return givenUpMs;
+  return Math.min(givenUpMs, now - forMs + settings.replaceSilentAfterMs);
 }
 
 function indexStatuses({ state, observations }: FactsInput): ReadonlyMap<TaskId, TaskStatus> {

@@ -5,7 +5,7 @@ import {
   rolloutOf,
   type Service,
 } from "../cluster/index.ts";
-import type { ServiceKey, TaskId } from "../kernel/index.ts";
+import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
 import { isJobMode } from "../spec/index.ts";
 import { planBlueGreen } from "./blue-green.ts";
 import { judgeCanary } from "./canary.ts";
@@ -29,6 +29,8 @@ export type PlanInput = {
   readonly settings?: SchedulerSettings;
   /** Since when this leader has been looking, wall clock, ms; absent: for ever. */
   readonly leaderSinceMs?: number;
+  /** Of nodes that are suspect or failed: for how long this leader has seen that, ms. */
+  readonly silentForMs?: ReadonlyMap<NodeId, number>;
   /** Of stopped tasks: for how long this leader has seen that, by its monotonic clock, ms. */
   readonly stoppedForMs?: ReadonlyMap<TaskId, number>;
 };

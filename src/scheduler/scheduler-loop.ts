@@ -14,6 +14,7 @@ import {
 import type { Explanations } from "./explain.ts";
 import { defaultSchedulerSettings, type SchedulerSettings } from "./facts.ts";
 import { plan } from "./plan.ts";
+import { SilenceWatch } from "./silence-watch.ts";
 import { StopWatch } from "./stop-watch.ts";
 import { WallTimes } from "./wall-times.ts";
 
@@ -66,6 +67,7 @@ class RunningSchedulerLoop implements SchedulerLoop {
   #isGathering = false;
   #timer: AbortController | undefined;
   #leadership: Leadership | undefined;
+  readonly #silences = new SilenceWatch();
   readonly #stops = new StopWatch();
 
   constructor(options: SchedulerLoopOptions) {
@@ -129,6 +131,7 @@ class RunningSchedulerLoop implements SchedulerLoop {
       newTaskId: () => taskId(randomName(random, taskIdLength)),
       settings: this.#options.settings ?? defaultSchedulerSettings,
       leaderSinceMs: now.wallMs - (now.monotonicMs - leadership.monotonicMs),
+      silentForMs: this.#silences.ages(facts.observations, now.monotonicMs),
       stoppedForMs: this.#stops.ages(facts.state, now.monotonicMs),
     });
     this.#explanations.set(explanations);
@@ -149,6 +152,7 @@ class RunningSchedulerLoop implements SchedulerLoop {
     const { isLeader, clock } = this.#options;
     if (!isLeader.get()) {
       this.#leadership = undefined;
+      this.#silences.forget();
       this.#stops.forget();
     } else this.#leadership ??= { monotonicMs: clock.monotonic() };
   }

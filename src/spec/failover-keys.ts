@@ -6,7 +6,7 @@ export const xFailoverKeys: SectionRules = {
   after: supported(
     duration(),
     "1m",
-    "How long a node must have been given up before its tasks start elsewhere. Default 5s. With `fence`: required, and at least 20s longer than `stop_grace_period`.",
+    "How long a node must have been given up before its tasks start elsewhere. Default 5s, or when it has been suspected or given up for 6s, if that is sooner. With `fence`: required, and at least 20s longer than `stop_grace_period`.",
   ),
   reconnect: supported(
     choice(reconnectPolicies),

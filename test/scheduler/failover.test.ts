@@ -44,6 +44,50 @@ t.test("x-failover.after is the time after which a task is replaced", async (t) 
   }
 });
 
+t.test("the time that a node was suspected counts, and not more than was suspected", async (t) => {
+  const cases = [
+    { suspectMs: 3_000, status: "failed", afterMs: 6_000 },
+    { suspectMs: 500, status: "failed", afterMs: 5_500 },
+    { suspectMs: 8_000, status: "failed", afterMs: 8_000 },
+    { suspectMs: 3_000, status: "left", afterMs: 8_000 },
+    { suspectMs: 3_000, status: "failed", afterMs: 8_000, hasNewLeader: true },
+    { suspectMs: 3_000, status: "failed", afterMs: 13_000, failover: { afterMs: 10_000 } },
+  ] as const;
+  for (const { suspectMs, status, afterMs, ...rest } of cases) {
+    const world = single("failover" in rest ? rest.failover : {});
+    const lost = home(world);
+    const commands = world.commands.length;
+    const from = world.now;
+    let replacedAt = 0;
+    const look = () => {
+      if (replacedAt === 0 && world.commands.length > commands) replacedAt = world.now;
+    };
+    world.setMember(lost, "suspect");
+    world.run(suspectMs, look);
+    world.setMember(lost, status);
+    if ("hasNewLeader" in rest) world.changeLeader();
+    world.run(20_000, look);
+    const tookMs = replacedAt - from;
+    const name = `suspect for ${suspectMs} ms, then ${status}: ${tookMs} for ${afterMs}`;
+    t.ok(tookMs >= afterMs && tookMs < afterMs + 1_000, name);
+  }
+});
+
+t.test("a node that objects is counted anew", async (t) => {
+  const world = single({});
+  const lost = home(world);
+  world.setMember(lost, "suspect");
+  world.run(5_000);
+  world.setMember(lost, "alive");
+  world.run(1_000);
+  world.setMember(lost, "failed");
+  const commands = world.commands.length;
+  world.run(4_500);
+  t.equal(world.commands.length, commands);
+  world.run(1_500);
+  t.ok(world.commands.length > commands);
+});
+
 t.test("a node that is back in time keeps its task", async (t) => {
   const world = single({ afterMs: 30_000 });
   const before = world.running();

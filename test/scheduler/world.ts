@@ -22,6 +22,7 @@ import {
   taskId,
 } from "../../src/kernel/index.ts";
 import { type Plan, plan } from "../../src/scheduler/plan.ts";
+import { SilenceWatch } from "../../src/scheduler/silence-watch.ts";
 import { StopWatch } from "../../src/scheduler/stop-watch.ts";
 import type { ServiceSpec } from "../../src/spec/index.ts";
 import { clusterNode, clusterOf, serviceSpec } from "../builders.ts";
@@ -58,6 +59,7 @@ export class World {
   readonly #bodies = new Map<TaskId, Body>();
   readonly #random: Random;
   readonly #options: WorldOptions;
+  readonly #silences = new SilenceWatch();
   readonly #stops = new StopWatch();
   #ids = 0;
 
@@ -130,6 +132,7 @@ export class World {
 
   /** Another leader: it knows what is agreed, and nothing of what the one before had seen. */
   changeLeader(): void {
+    this.#silences.forget();
     this.#stops.forget();
   }
 
@@ -139,6 +142,7 @@ export class World {
       state: this.state,
       observations: this.observations,
       now: this.now,
+      silentForMs: this.#silences.ages(this.observations, this.now),
       stoppedForMs: this.#stops.ages(this.state, this.now),
       newTaskId: () => {
         this.#ids += 1;
