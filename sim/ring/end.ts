@@ -39,6 +39,8 @@ class End {
     }
     for (const task of agreed.tasks.values()) {
       if (task.desired !== "running" || task.result !== undefined) continue;
+      // Their room is free again before long.
+      if (isJobMode(agreed.services.get(task.service)?.spec.mode ?? { kind: "global" })) continue;
       const needs = templateOf(agreed, task)?.reservations.cpuMillis ?? 0;
       const free = this.#free.get(task.nodeId);
       if (free !== undefined) this.#free.set(task.nodeId, free - needs);
@@ -108,7 +110,9 @@ function wrongOf(end: End, key: ServiceKey, service: Service): string | undefine
     const only = mode.kind === "global" ? task.nodeId : undefined;
     const isOutdated = !isUpToDate(service, task.revision) && service.rollout !== "paused";
     const isDrained = end.state.nodes.get(task.nodeId)?.eligibility === "drain";
-    if ((isOutdated || isDrained) && end.fits(template, only)) {
+    // One that stops first has the room of the one before.
+    const hasOwnRoom = service.spec.update.order === "stop-first" && !isDrained;
+    if ((isOutdated || isDrained) && (hasOwnRoom || end.fits(template, only))) {
       return `${task.id} of ${key} is ${isOutdated ? "outdated" : "on a drained node"}`;
     }
   }

@@ -86,7 +86,9 @@ function statusOfTask(
     const unknown = template?.healthCheck === undefined ? "none" : "starting";
     const health = isPod ? healthOfPod(parts) : (input.healthOf(main.id)?.health ?? unknown);
     const status = statusOfRunning(input, main, "running", health, record);
-    return isPod ? { ...status, ...pod, sinceMs: lastStartMs(parts, containers) } : status;
+    return isPod
+      ? { ...status, ...pod, sinceMs: completeSinceMs(input, parts, containers) }
+      : status;
   }
   const isStarting =
     input.activityOf(task.id) === "starting" || parts.some(({ state }) => state !== "waiting");
@@ -103,7 +105,6 @@ function statusOfRunning(
   const message = record?.message ?? "";
   const { state } = container;
   const probe = input.healthOf(container.id)?.message ?? "";
-  const startedAtMs = state.kind === "running" ? state.startedAtMs : input.now;
   return {
     taskId: container.taskId,
     phase,
@@ -115,8 +116,20 @@ function statusOfRunning(
     // Of the container before.
     ...(record?.exitCode === undefined ? {} : { exitCode: record.exitCode }),
     message: (health === "unhealthy" && probe !== "" ? probe : message).slice(0, maxMessageLength),
-    sinceMs: phase === "running" ? startedAtMs : input.now,
+    sinceMs:
+      phase === "running" && state.kind === "running"
+        ? upSinceMs(input, container, state)
+        : input.now,
   };
+}
+
+/** Since when it is as it is: it serves no sooner than its first probe that passed. */
+function upSinceMs(
+  { healthOf }: ReportInput,
+  { id }: Container,
+  { startedAtMs }: { readonly startedAtMs: number },
+): number {
+  return Math.max(startedAtMs, healthOf(id)?.healthySinceMs ?? 0);
 }
 
 /** The main container of a pod, once all of the pod's are as they should be. */
@@ -128,12 +141,18 @@ function runningMain(
   return isPodUp(parts) ? containers.find(({ id }) => id === main?.containerId) : undefined;
 }
 
-/** When a pod was complete. */
-function lastStartMs(parts: readonly ContainerStatus[], containers: readonly Container[]): number {
+/** Since when all of a pod is as it should be. */
+function completeSinceMs(
+  input: ReportInput,
+  parts: readonly ContainerStatus[],
+  containers: readonly Container[],
+): number {
   const ids = new Set(parts.map(({ containerId }) => containerId));
   const running = containers.filter(({ id }) => ids.has(id));
   return Math.max(
-    ...running.map(({ state }) => (state.kind === "running" ? state.startedAtMs : 0)),
+    ...running.map((each) =>
+      each.state.kind === "running" ? upSinceMs(input, each, each.state) : 0,
+    ),
   );
 }
 

@@ -120,7 +120,9 @@ function dropSuperfluous(draft: Draft, service: Service, position: Position): Po
   for (const task of doubles) {
     if (!isLookedAt(draft, task)) draft.stop(task, "Another task does the same work.");
   }
-  if (kept === undefined) return withoutLostDoubles(draft, service, position);
+  if (kept === undefined) {
+    return withoutOutdatedDoubles(draft, withoutLostDoubles(draft, service, position));
+  }
   const isDone = isProven(draft, service, position, kept);
   const leaving = position.leaving.filter(({ task, cause }) => {
     if (mayReturn(service, task, cause) && isUpToDate(service, task.revision)) return true;
@@ -146,6 +148,30 @@ function withoutLostDoubles(draft: Draft, service: Service, position: Position):
     draft.stop(task, "Its node was lost.");
   }
   return { ...position, leaving: present };
+}
+
+/**
+ * An update that is overtaken by another leaves the old task and its unfinished successor. One
+ * of them is enough until the newest serves; both might take the room that the newest needs.
+ */
+function withoutOutdatedDoubles(draft: Draft, position: Position): Position {
+  const { facts } = draft;
+  const [kept, ...doubles] = position.leaving.toSorted(
+    (a, b) =>
+      Number(facts.isSettled(b.task)) - Number(facts.isSettled(a.task)) ||
+      Number(a.cause === "drain") - Number(b.cause === "drain") ||
+      a.task.createdAtMs - b.task.createdAtMs ||
+      (a.task.id < b.task.id ? -1 : 1),
+  );
+  if (kept === undefined) return position;
+  const isServed = facts.isSettled(kept.task);
+  const superfluous = doubles.filter(({ task, cause }) => {
+    // What is not heard of may serve all the same.
+    const mayStop = cause !== "lost" && (isServed || facts.isAlive(task.nodeId));
+    return mayStop && !isLookedAt(draft, task);
+  });
+  for (const { task } of superfluous) draft.stop(task, "Another task does the same work.");
+  return { ...position, leaving: position.leaving.filter((each) => !superfluous.includes(each)) };
 }
 
 /** Whether it stays though it is unhealthy and another does its work: somebody wants to see why. */

@@ -390,6 +390,20 @@ t.test("health", async (t) => {
     t.match(only(agent.statuses.get()), { phase: "running", health: "healthy", restarts: 0 });
   });
 
+  t.test("a container with a check serves since its first pass, not since its start", async (t) => {
+    await using rig = new Rig({ template: { healthCheck } });
+    rig.probeResult = { kind: "failed", message: "503" };
+    const agent = await rig.start();
+    await rig.clock.advance(3_000);
+    const startedAtMs = only(agent.statuses.get()).sinceMs;
+    rig.probeResult = { kind: "passed" };
+    await rig.clock.advance(10_000);
+    const { health, sinceMs } = only(agent.statuses.get());
+    t.equal(health, "healthy");
+    t.ok(sinceMs >= startedAtMs + 3_000, "the time of `monitor` begins there");
+    t.ok(sinceMs < rig.clock.now() - 3_000, "and stays while it is healthy");
+  });
+
   t.test("[G2] an unhealthy container is reported, restarted and healthy again", async (t) => {
     const program: MemoryMachineOptions["program"] = (process) => process.onSignal(() => undefined);
     const slow = { healthCheck, stopGracePeriodMs: 1_000 };

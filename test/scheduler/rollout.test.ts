@@ -122,6 +122,24 @@ t.test("a good update", async (t) => {
     for (const [i, time] of times.slice(1).entries()) t.ok(time - (times[i] ?? 0) >= 10_000);
   });
 
+  t.test("gives up the unfinished step of an update that it overtakes", async (t) => {
+    const world = new World(["n1", "n2"], { capacity: { cpuMillis: 1_000, memoryBytes: 2 ** 30 } });
+    const reservations = { cpuMillis: 600 };
+    const mode = { kind: "replicated", replicas: 1 } as const;
+    const put = (image: string) => world.put({ mode, template: template({ image, reservations }) });
+    put("web:1");
+    world.run(4_000);
+    put("web:2");
+    world.run(1_000);
+    t.equal(world.running().length, 2, "no node has room for a third");
+    put("web:3");
+    world.run(30_000, () => t.ok(world.serving().length >= 1));
+    t.strictSame(
+      world.running().map(({ revision }) => revision),
+      [3],
+    );
+  });
+
   t.test("parallelism 0 replaces all at once", async (t) => {
     const world = new World(["n1", "n2"]);
     world.put({ update: update({ parallelism: 0 }) });
