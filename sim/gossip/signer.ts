@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import type { NodeId } from "../../src/kernel/index.ts";
 import type { NodeSigner } from "../../src/network/index.ts";
 
@@ -16,11 +17,7 @@ export function simSigner(
 }
 
 function signatureOf(author: NodeId, bytes: Uint8Array): Buffer {
-  let value = 0x811c9dc5;
-  for (const part of [Buffer.from(author), bytes]) {
-    for (const byte of part) value = Math.imul(value ^ byte, 0x01000193);
-  }
   const signature = Buffer.alloc(4);
-  signature.writeInt32BE(value);
+  signature.writeUInt32BE(crc32(bytes, crc32(author)));
   return signature;
 }

@@ -23,6 +23,7 @@ import { simSigner } from "../gossip/signer.ts";
 import type { RingContext } from "./context.ts";
 import type { SimDisk } from "./disk.ts";
 import type { SimEngine } from "./engine.ts";
+import { decodeOnce } from "./report-memory.ts";
 import type { SimProxy } from "./sim-proxy.ts";
 
 export const clusterId = "sim";
@@ -97,7 +98,7 @@ export async function startDaemon(
     links.admissionChanged(self);
   });
   const gossip = await startOwnGossip(context, host, { network, admitted, logger });
-  const { cell: observations } = observe(gossip);
+  const { cell: observations } = observe(gossip, decodeOnce);
   observations.subscribe(() => {
     const indexes = [...observations.get().reports.values()].map(({ logIndex = 0 }) => logIndex);
     knownHead.set(Math.max(0, ...indexes));

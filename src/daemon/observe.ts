@@ -11,7 +11,10 @@ type Gossiped = {
  * Turns what gossip carries into {@link Observations}. A body is decoded once; one that
  * cannot be read leaves that node without a report, as if it had said nothing.
  */
-export function observe({ members, records }: Gossiped): {
+export function observe(
+  { members, records }: Gossiped,
+  decode: typeof decodeReport = decodeReport,
+): {
   readonly cell: ReadableCell<Observations>;
   readonly stop: () => void;
 } {
@@ -22,7 +25,7 @@ export function observe({ members, records }: Gossiped): {
     const reports = new Map<NodeId, NodeReport>();
     for (const [node, { body }] of records.get()) {
       const known = decoded.get(node);
-      const entry = known?.body === body ? known : { body, report: decodeReport(body, node) };
+      const entry = known?.body === body ? known : { body, report: decode(body, node) };
       next.set(node, entry);
       if (entry.report !== undefined) reports.set(node, entry.report);
     }
