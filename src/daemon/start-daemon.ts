@@ -45,6 +45,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const events = await startEvents(base, starting);
   const network = starting.use(await startNetwork(base));
   const proxy = starting.use(await startProxy(base, network));
+  let hasFailed = true;
+  // It would hold the ports, and there is nothing yet that it could serve.
+  starting.defer(async () => {
+    if (hasFailed && proxy.hasStarted) await proxy.stop();
+  });
+  const ending = new AbortController();
+  starting.defer(() => ending.abort());
   starting.use(
     await startDetours({
       network,
@@ -94,7 +101,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     barrier: (wanted) => raft.barrier(wanted),
     clock,
     logger: base.logger,
-    signal: options.signal,
+    signal: AbortSignal.any([options.signal, ending.signal]),
   });
   const isReady = starting.use(
     watchFactsKnown({
@@ -174,6 +181,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (!options.signal.aborted) options.onFatal(error);
   });
 
+  hasFailed = false;
   const running = starting.move();
   return {
     stop: async ({ keepProxy }) => {

@@ -55,6 +55,7 @@ export class ProxyClient implements AsyncDisposable {
   #configuration: ProxyConfiguration;
   #wanted: { readonly sequence: number; readonly plan: RoutePlan } | undefined;
   #isSending = false;
+  #hasStarted = false;
   #done: Promise<void> = Promise.resolve();
 
   /**
@@ -77,6 +78,11 @@ export class ProxyClient implements AsyncDisposable {
   private constructor(options: ProxyClientOptions) {
     this.#options = options;
     this.#configuration = options.configuration;
+  }
+
+  /** Whether the process was started by this client, and not found running. */
+  get hasStarted(): boolean {
+    return this.#hasStarted;
   }
 
   /** Whether the process answers at the moment. */
@@ -186,6 +192,7 @@ export class ProxyClient implements AsyncDisposable {
       const message = `The proxy cannot be started with ${program}: ${messageOf(cause)}.`;
       throw new ProxyError("proxy_unreachable", message, { cause });
     });
+    this.#hasStarted = true;
     return await this.#awaitStart();
   }
 
