@@ -19,7 +19,8 @@ import { healthTargetsOf } from "./pod.ts";
 import { reportTasks } from "./report.ts";
 import { newTaskRecord, recordEnd, recordRunning, type TaskRecord } from "./task-record.ts";
 
-const resyncMs = 10_000;
+/** Events tell of what changes; to list many containers for nothing is what an idle agent costs. */
+const resyncMs = 30_000;
 const retryMaxMs = 5_000;
 
 export type AgentOptions = {
