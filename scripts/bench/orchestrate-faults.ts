@@ -4,7 +4,6 @@ import { described } from "./orchestrate-loads.ts";
 import {
   machineNumbers,
   type OrchestrateRig,
-  refuseLookups,
   type ServiceOrder,
   type Side,
   untilWorks,
@@ -133,7 +132,6 @@ async function losePower({ machines, watch }: OrchestrateRig, machine: number): 
 async function restorePower(rig: OrchestrateRig, machine: number): Promise<void> {
   const { machines, watch, ours, swarm, signal } = rig;
   await machines.start(machine);
-  await refuseLookups(rig, machine);
   await watch.follow(machine);
   for (const side of [ours, swarm]) await side.boot(machine);
   for (const side of [ours, swarm]) {

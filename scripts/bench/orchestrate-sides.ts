@@ -1,5 +1,3 @@
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Machines } from "../../test/e2e/machines.ts";
 import { UnableToRun } from "./errors.ts";
@@ -38,8 +36,6 @@ export type Side = {
 export type OrchestrateRig = {
   readonly machines: Machines;
   readonly watch: EngineWatch;
-  /** For files of the benchmark. */
-  readonly directory: string;
   readonly ours: Side;
   readonly swarm: Side;
   readonly rounds: number;
@@ -108,23 +104,4 @@ export async function withService<T>(
   const measured = await measure(fromMs);
   await side.remove();
   return measured;
-}
-
-/**
- * Names are refused at once. Swarm asks a registry for each task, though the image is there,
- * and where its name server does not answer it waits ten seconds every time.
- */
-export async function refuseLookups(
-  { machines, directory }: Pick<OrchestrateRig, "machines" | "directory">,
-  machine: number,
-): Promise<void> {
-  const file = join(directory, "resolv.conf");
-  await writeFile(file, "nameserver 127.0.0.1\n");
-  const { status, stderr } = await machines.execAsync(machine, [
-    "mount",
-    "--bind",
-    file,
-    "/etc/resolv.conf",
-  ]);
-  if (status !== 0) throw new UnableToRun(`m${machine} keeps its name server: ${stderr.trim()}`);
 }

@@ -12,7 +12,7 @@ import {
   measureUpdate,
 } from "./orchestrate-loads.ts";
 import { buildPackage, startOurs } from "./orchestrate-ours.ts";
-import { machineNumbers, type OrchestrateRig, refuseLookups } from "./orchestrate-sides.ts";
+import { machineNumbers, type OrchestrateRig } from "./orchestrate-sides.ts";
 import { startSwarm } from "./orchestrate-swarm.ts";
 import { type Bench, type BenchOptions, type Case, describeLoad } from "./report.ts";
 
@@ -49,16 +49,15 @@ async function run(options: BenchOptions): Promise<readonly Case[]> {
   const directory = await mkdtemp(join(tmpdir(), "skein-bench-"));
   started.defer(() => rm(directory, { recursive: true, force: true }));
   const skein = await buildPackage(directory);
-  const machines = started.use(await Machines.start(machineNumbers.length, { skein }));
+  // Swarm asks a registry for each task, though the image is there.
+  const how = { skein, refusesLookups: true };
+  const machines = started.use(await Machines.start(machineNumbers.length, how));
   signal.throwIfAborted();
   const watch = started.use(new EngineWatch(machines));
-  for (const machine of machineNumbers) {
-    await refuseLookups({ machines, directory }, machine);
-    await watch.follow(machine);
-  }
+  for (const machine of machineNumbers) await watch.follow(machine);
   const swarm = await startSwarm(machines, signal);
   const ours = await startOurs(machines, { directory, signal });
-  const rig = { machines, watch, directory, ours, swarm, rounds, seconds, signal, say };
+  const rig = { machines, watch, ours, swarm, rounds, seconds, signal, say };
   const cases: Case[] = [];
   for (const [name, measure] of Object.entries(parts)) {
     if (!loads.includes(name)) continue;

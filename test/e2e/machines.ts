@@ -59,6 +59,13 @@ export type Sample = {
   readonly error?: string;
 };
 
+type MachinesOptions = {
+  /** The program that they run; by default that of this checkout. */
+  readonly skein?: string;
+  /** Whether a question for a name fails at once; else it goes to this host's name server. */
+  readonly refusesLookups?: boolean;
+};
+
 type Target = { readonly host: string; readonly port: number; readonly hostHeader?: string };
 
 /**
@@ -81,11 +88,13 @@ export class Machines implements AsyncDisposable {
   readonly #prefix: string;
   readonly #directory: string;
   readonly #skein: string;
+  readonly #refusesLookups: boolean;
   readonly #inits = new Map<number, ChildProcess>();
   readonly #daemons = new Map<number, ChildProcess>();
 
-  /** `skein` is the program that they run; by default that of this checkout. */
-  constructor({ skein = join(root, "bin", "skein") }: { readonly skein?: string } = {}) {
+  constructor(options: MachinesOptions = {}) {
+    const { skein = join(root, "bin", "skein"), refusesLookups = false } = options;
+    this.#refusesLookups = refusesLookups;
     this.#skein = skein;
     this.#prefix = `skein-e2e-${process.pid}`;
     this.#directory = mkdtempSync(join(tmpdir(), `${this.#prefix}-`));
@@ -324,6 +333,9 @@ export class Machines implements AsyncDisposable {
       "log-level": "warn",
     };
     writeFileSync(join(home, "etc", "daemon.json"), JSON.stringify(settings));
+    if (this.#refusesLookups) {
+      writeFileSync(join(home, "etc", "resolv.conf"), "nameserver 127.0.0.1\n");
+    }
     const namespace = this.#namespace(number);
     const [lan, link] = [this.#namespace(0), `m${number}`];
     ip("netns", "add", namespace);
