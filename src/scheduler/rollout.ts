@@ -84,7 +84,10 @@ function isOnItsWay(
 function isProven(draft: Draft, service: Service, position: Position, task: Task): boolean {
   const { facts } = draft;
   if (!facts.isSettled(task)) return false;
-  const isUpdate = position.leaving.some(({ cause }) => cause === "revision");
+  // Also where the old one's node drains meanwhile: the new revision has to show first.
+  const isUpdate = position.leaving.some(
+    (each) => each.cause !== "lost" && !isUpToDate(service, each.task.revision),
+  );
   if (!isUpdate || task.revision !== service.revision) return true;
   return isEstablished(draft, task, rolloutOf(service).monitorMs);
 }

@@ -122,6 +122,32 @@ t.test("a good update", async (t) => {
     for (const [i, time] of times.slice(1).entries()) t.ok(time - (times[i] ?? 0) >= 10_000);
   });
 
+  t.test("waits for the time of monitor though the old task's node drains", async (t) => {
+    const monitorMs = 5_000;
+    const world = new World(["n1", "n2"], { startMs: { min: 0, max: 1 } });
+    const spec = {
+      mode: { kind: "replicated", replicas: 1 },
+      update: update({ monitorMs }),
+    } as const;
+    world.put(spec);
+    world.run(4_000);
+    world.drain(world.running()[0]?.nodeId ?? "");
+    world.put({ ...spec, template: next });
+    world.run(4_000);
+    t.strictSame(
+      world
+        .serving()
+        .map(({ revision }) => revision)
+        .sort(),
+      [1, 2],
+    );
+    world.run(10_000);
+    t.strictSame(
+      world.serving().map(({ revision }) => revision),
+      [2],
+    );
+  });
+
   t.test("gives up the unfinished step of an update that it overtakes", async (t) => {
     const world = new World(["n1", "n2"], { capacity: { cpuMillis: 1_000, memoryBytes: 2 ** 30 } });
     const reservations = { cpuMillis: 600 };
