@@ -63,7 +63,11 @@ t.test("skein config", async (t) => {
     t.equal(JSON.parse(stdout)["x-namespace"], "a");
     const both = await skein(directory, ["-n", "a", "-o", "table", "config", "-n", "b"]);
     t.match(parse(both.stdout), { "x-namespace": "b" }, "the nearer one wins");
-    const { status, stderr } = await skein(directory, ["--host", join(directory, "none.sock"), "ps"]);
+    const { status, stderr } = await skein(directory, [
+      "--host",
+      join(directory, "none.sock"),
+      "ps",
+    ]);
     t.equal(status, 9);
     t.match(stderr, /No daemon answers at .*none.sock/);
   });
