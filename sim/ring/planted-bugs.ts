@@ -79,6 +79,20 @@ const scheduler: readonly Draft[] = [
     find: 'return status === undefined || status.phase === "completed" || status.phase === "failed";',
     replace: "return status === undefined || status.phase.length > 0;",
   },
+  {
+    name: "takes no update for one where the old node drains",
+    seeds: 10,
+    file: rollout,
+    find: '(each) => each.cause !== "lost" && !isUpToDate(service, each.task.revision),',
+    replace: '(each) => each.cause === "revision",',
+  },
+  {
+    name: "keeps the unfinished step of an update that was overtaken",
+    seeds: 160,
+    file: rollout,
+    find: 'const mayStop = cause !== "lost" && (isServed || facts.isAlive(task.nodeId));',
+    replace: "const mayStop = cause !== cause && (isServed || facts.isAlive(task.nodeId));",
+  },
 ];
 
 const jobs: readonly Draft[] = [
@@ -144,6 +158,13 @@ const node: readonly Draft[] = [
     file: "daemon/report-loop.ts",
     find: "      tasks: statuses.get(),",
     replace: "      tasks: last === undefined ? statuses.get() : last.tasks,",
+  },
+  {
+    name: "counts from the start of a container how long it has been healthy",
+    seeds: 80,
+    file: "agent/report.ts",
+    find: "healthOf(id)?.healthySinceMs ?? 0",
+    replace: "0 * (healthOf(id)?.healthySinceMs ?? 0)",
   },
 ];
 
