@@ -21,21 +21,24 @@ t.test("auto takes the process runtime where no engine answers, and says why", a
   t.match(chosen.reason, /No container engine answers.*none/);
 });
 
-t.test("auto waits no longer than 2 s for an engine that hangs", async (t) => {
-  const socketPath = join(dataDir, "hanging.sock");
-  const sockets = new Set<{ destroy(): void }>();
-  const server = createServer((socket) => sockets.add(socket));
-  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const beginMs = performance.now();
-  const chosen = await chooseRuntime("auto", { ...options, socketPath });
-  await using _runtime = chosen.runtime;
-  t.equal(chosen.kind, "process");
-  t.ok(performance.now() - beginMs < 4_000);
-});
+t.test(
+  "auto takes an engine that is there and silent, after 2 s, for it may be busy after a boot",
+  async (t) => {
+    const socketPath = join(dataDir, "hanging.sock");
+    const sockets = new Set<{ destroy(): void }>();
+    const server = createServer((socket) => sockets.add(socket));
+    await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+    t.teardown(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    const beginMs = performance.now();
+    const chosen = await chooseRuntime("auto", { ...options, socketPath });
+    await using _runtime = chosen.runtime;
+    t.equal(chosen.kind, "docker");
+    t.ok(performance.now() - beginMs < 4_000);
+  },
+);
 
 t.test(
   "auto takes the engine that answers",

@@ -29,7 +29,10 @@ export type ChosenRuntime = {
   readonly reason: string;
 };
 
-/** Opens the runtime that is asked for; `auto` takes an engine when one answers within 2 s. */
+/**
+ * Opens the runtime that is asked for. `auto` takes an engine when one answers, and also when one
+ * is there and says nothing within 2 s: after a boot it may be busy with what it ran before.
+ */
 export async function chooseRuntime(
   choice: RuntimeChoice,
   options: ChooseRuntimeOptions,
@@ -44,12 +47,15 @@ export async function chooseRuntime(
     return { runtime, kind: "docker", reason: "The container engine was asked for." };
   }
   let runtime: ContainerRuntime | undefined;
+  const timeout = AbortSignal.timeout(answerTimeoutMs);
   try {
     runtime = await openDockerRuntime(options);
-    const timeout = AbortSignal.timeout(answerTimeoutMs);
     const info = await runtime.info({ signal: AbortSignal.any([options.signal, timeout]) });
     return { runtime, kind: "docker", reason: `A container engine answers (${info.version}).` };
   } catch (error) {
+    if (runtime !== undefined && timeout.aborted && !options.signal.aborted) {
+      return { runtime, kind: "docker", reason: "A container engine is there, and is busy." };
+    }
     await runtime?.[Symbol.asyncDispose]();
     options.signal.throwIfAborted();
     return await openProcess(options, `No container engine answers. ${messageOf(error)}`);
