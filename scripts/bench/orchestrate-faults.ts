@@ -29,8 +29,8 @@ export async function measurePowerLoss(rig: OrchestrateRig): Promise<readonly Ca
   const peer: number[] = [];
   const ours: number[] = [];
   for (let round = 1; round <= rig.rounds; round += 1) {
-    peer.push(await loseMachine(rig, rig.swarm));
     ours.push(await loseMachine(rig, rig.ours));
+    peer.push(await loseMachine(rig, rig.swarm));
     rig.say(`power loss, round ${round}: ${described({ peer, ours })}`);
   }
   const name = "power loss of a machine to all running elsewhere";
@@ -50,6 +50,7 @@ async function loseMachine(rig: OrchestrateRig, side: Side): Promise<number> {
     const what = `${side.name} has replaced what m${victim} ran`;
     await watch.until(() => watch.running.length === lossReplicas, { what, limitMs, signal });
     const tookMs = watch.lastStartAtMs - lostAtMs;
+    rig.say(`${side.name} has replaced what m${victim} ran after ${Math.round(tookMs)} ms`);
     await restorePower(rig, victim);
     return tookMs;
   });
