@@ -48,8 +48,10 @@ function changesOf(
   }
   const wasHealth = isNewContainer ? "starting" : was.health;
   if (now.phase === "running" && now.health !== wasHealth) {
-    // The first probe of a container from before says nothing new: it has passed them.
-    const isFirst = wasHealth === "starting" && now.sinceMs < startedAtMs;
+    // The first probe of a container from before says nothing new: it has passed them. Once it
+    // has, the container counts as up since then.
+    const isFromBefore = isAdopted || (!isNewContainer && was.sinceMs < startedAtMs);
+    const isFirst = wasHealth === "starting" && isFromBefore;
     if (now.health === "healthy" && !isFirst) told.push(["Healthy", "The health check passes."]);
     if (now.health === "unhealthy") told.push(["Unhealthy", now.message]);
   }

@@ -106,6 +106,12 @@ t.test("what could not be started, what is done, and what was stopped", async (t
 t.test("of a container from before the daemon only what changes is told", async (t) => {
   const old = { sinceMs: 500, health: "starting" } as const;
   t.strictSame(told(status(old), status({ ...old, health: "healthy" })), []);
+  const proven = { ...old, sinceMs: 2_000, health: "healthy" } as const;
+  t.strictSame(told(status(old), status(proven)), [], "it is up since its first probe");
+  t.strictSame(told(status(old), status({ ...proven, restarts: 1 })).slice(1), [
+    "Started: Container 0123456789ab runs.",
+    "Healthy: The health check passes.",
+  ]);
   t.strictSame(told(status({ phase: "completed", ...old })), []);
   t.strictSame(told(status(old), status({ ...old, health: "unhealthy", message: "no" })), [
     "Unhealthy: no",
