@@ -18,14 +18,14 @@ const planNode = "agent/plan-node.ts";
 const scheduler: readonly Draft[] = [
   {
     name: "stops the old task as soon as there is a new one",
-    seeds: 40,
+    seeds: 80,
     file: rollout,
     find: "const isDone = isProven(draft, service, position, kept);",
     replace: "const isDone = kept !== undefined;",
   },
   {
     name: "takes a task for proven when it has just come up",
-    seeds: 20,
+    seeds: 250,
     file: rollout,
     find: "const provenAtMs = sinceMs + forMs;",
     replace: "const provenAtMs = sinceMs + 0 * forMs;",
@@ -39,38 +39,45 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "relies on tasks that do not serve yet",
-    seeds: 30,
+    seeds: 250,
     file: "scheduler/facts.ts",
     find: 'return isServing(status) || status.phase === "completed";',
     replace: 'return isServing(status) || status.phase !== "failed";',
   },
   {
     name: "never takes a failed node for lost",
-    seeds: 20,
+    seeds: 80,
     file: "scheduler/facts.ts",
-    find: 'const isGone = member.status === "failed" || member.status === "left";',
-    replace: 'const isGone = member.status === "left";',
+    find: 'if (status !== "failed" && status !== "left") return undefined;',
+    replace: 'if (status !== "left") return undefined;',
   },
   {
     name: "leaves the task of a lost node running",
-    seeds: 20,
+    seeds: 80,
     file: "scheduler/fill.ts",
     find: 'if (first.cause === "lost" || first.cause === "constraint") {',
     replace: 'if (first.cause === "constraint") {',
   },
   {
     name: "leaves tasks on a node that drains",
-    seeds: 10,
+    seeds: 40,
     file: "scheduler/positions.ts",
     find: 'if (node?.node.eligibility === "drain") return "drain";',
     replace: "",
   },
   {
     name: "leaves one replica too many",
-    seeds: 10,
+    seeds: 60,
     file: "scheduler/replicas.ts",
     find: "while (slots.length > wanted && !draft.isFull) {",
     replace: "while (slots.length > wanted + 1 && !draft.isFull) {",
+  },
+  {
+    name: "leaves one replica out",
+    seeds: 5,
+    file: "scheduler/replicas.ts",
+    find: "const missing = replicasOf(service) - occupied.length;",
+    replace: "const missing = replicasOf(service) - occupied.length - 1;",
   },
   {
     name: "forgets stopped tasks before they have ended",
@@ -78,13 +85,6 @@ const scheduler: readonly Draft[] = [
     file: "scheduler/forget.ts",
     find: 'return status === undefined || status.phase === "completed" || status.phase === "failed";',
     replace: "return status === undefined || status.phase.length > 0;",
-  },
-  {
-    name: "takes no update for one where the old node drains",
-    seeds: 10,
-    file: rollout,
-    find: '(each) => each.cause !== "lost" && !isUpToDate(service, each.task.revision),',
-    replace: '(each) => each.cause === "revision",',
   },
   {
     name: "keeps the unfinished step of an update that was overtaken",
@@ -105,10 +105,17 @@ const jobs: readonly Draft[] = [
   },
   {
     name: "tries a job once more than it may",
-    seeds: 5,
+    seeds: 10,
     file: job,
     find: "else if (failures.length > mode.retries) {",
     replace: "else if (failures.length > mode.retries + 1) {",
+  },
+  {
+    name: "runs more of a job at once than it may",
+    seeds: 20,
+    file: job,
+    find: "places.length : mode.parallelism;",
+    replace: "places.length : mode.parallelism + 1;",
   },
   {
     name: "runs a job again after it has ended",
@@ -158,13 +165,6 @@ const node: readonly Draft[] = [
     file: "daemon/report-loop.ts",
     find: "      tasks: statuses.get(),",
     replace: "      tasks: last === undefined ? statuses.get() : last.tasks,",
-  },
-  {
-    name: "counts from the start of a container how long it has been healthy",
-    seeds: 80,
-    file: "agent/report.ts",
-    find: "healthOf(id)?.healthySinceMs ?? 0",
-    replace: "0 * (healthOf(id)?.healthySinceMs ?? 0)",
   },
 ];
 
