@@ -71,7 +71,12 @@ function isOnItsWay(
   all: readonly Position[],
 ): boolean {
   const { staying, leaving } = position;
-  if (staying.length > 0) return !staying.some((task) => isProven(draft, service, position, task));
+  if (staying.length > 0) {
+    // Of a global service, on a node that was lost: it may never come, and holds up nobody.
+    return !staying.some(
+      (task) => draft.facts.isLost(task) || isProven(draft, service, position, task),
+    );
+  }
   if (leaving.length === 0) return fillPosition(draft, service, position, all);
   const isUrgent = leaving.some(({ cause }) => cause === "lost" || cause === "drain");
   return isUrgent && replacePosition(draft, service, position, all);

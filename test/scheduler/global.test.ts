@@ -47,6 +47,26 @@ t.test("[D5] a global service runs once on every node", async (t) => {
 });
 
 t.test(
+  "[D5] an update goes on where a node with its first new task is lost for good",
+  async (t) => {
+    const world = new World(["n1", "n2", "n3"]);
+    world.put({ mode: { kind: "global" } });
+    world.run(4_000);
+    world.put({ mode: { kind: "global" }, template: template({ image: "web:2" }) });
+    const newTask = () => world.running().find(({ revision }) => revision === 2);
+    while (newTask() === undefined) world.run(100);
+    const lost = newTask()?.nodeId;
+    world.setMember(String(lost), "failed");
+    world.run(120_000);
+    const others = world.running().filter(({ nodeId }) => nodeId !== lost);
+    t.strictSame(
+      others.map(({ revision }) => revision),
+      [2, 2],
+    );
+  },
+);
+
+t.test(
   "[D5] a node without room for its global task is named; the others run theirs",
   async (t) => {
     const world = new World(["n1", "n2"]);
