@@ -1,4 +1,3 @@
-import { randomInt } from "node:crypto";
 import t from "tap";
 import { type BugSearch, findPlantedBugs } from "../../sim/planted.ts";
 import { defaultThreads } from "../../sim/pool.ts";
@@ -12,7 +11,11 @@ import { runSeeds } from "../../sim/seeds.ts";
  * not healthy for long enough, 144 an update that another overtook.
  */
 const regressionSeeds = [1, 5, 48, 57, 129, 144];
-const freshSeeds = 12;
+/**
+ * The same in every run: what a fresh seed finds is mostly older than the change under test.
+ * `npm run sim -- ring --seeds N --from random` looks for more.
+ */
+const usualSeeds = 20;
 /** A bug that takes more is looked for by `npm run sim -- ring --planted` only. */
 const maxSeedsHere = 10;
 
@@ -20,17 +23,14 @@ const maxSeedsHere = 10;
 t.setTimeout(400_000);
 
 t.test("the whole ring keeps its promises in simulated runs, and all of them heal", async (t) => {
-  const asked = Number(process.env["SIM_FROM"]);
-  const fresh = asked > 0 ? asked : randomInt(1, 2 ** 31);
-  t.comment(`fresh seeds from ${fresh}: SIM_FROM=${fresh} repeats them`);
   for (const [first, count] of [
     ...regressionSeeds.map((seed) => [seed, 1] as const),
-    [fresh, freshSeeds] as const,
+    [100, usualSeeds] as const,
   ]) {
     const { failure, totals } = await runSeeds("ring", first, { count, threads: defaultThreads() });
     const replay = `npm run sim -- ring --seed ${failure?.seed} --trace`;
     t.equal(failure?.why, undefined, `${count} seeds from ${first}; see a failure with: ${replay}`);
-    if (count < freshSeeds) continue;
+    if (count < usualSeeds) continue;
     const total = (name: string) => totals[name] ?? 0;
     t.ok(total("containers started") > 5 * count && total("faults") > 2 * count, "it was hard");
     t.ok(total("entries agreed") > 20 * count && total("acts of users") > 2 * count, "and busy");
