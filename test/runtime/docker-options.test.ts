@@ -174,8 +174,10 @@ const cases: readonly Case[] = [
   {
     key: "ulimits",
     lines: "ulimits: {nofile: {soft: 333, hard: 444}}",
-    inside: "ulimit -Sn; ulimit -Hn",
-    output: /^333\n444$/,
+    // Those of the container's own process: at times runc gives the process of an `exec` the hard
+    // limit for the soft one.
+    inside: "grep 'open files' /proc/1/limits",
+    output: /\b333 +444\b/,
   },
   {
     key: "userns_mode",
