@@ -1,9 +1,9 @@
 import t from "tap";
-import { type Facts, taskViews } from "../../src/api/views-of-state.ts";
+import { type Facts, serviceViews, taskViews } from "../../src/api/views-of-state.ts";
 import { listTasks } from "../../src/cli/commands/see.ts";
 import type { Session } from "../../src/cli/session.ts";
 import type { Member, NodeReport, TaskStatus } from "../../src/cluster/index.ts";
-import { nodeId, taskId } from "../../src/kernel/index.ts";
+import { nodeId, serviceKey, taskId } from "../../src/kernel/index.ts";
 import { applyAll, clusterOf, serviceSpec, task, template } from "../builders.ts";
 
 const n1 = nodeId("n1");
@@ -70,8 +70,10 @@ async function printed(of: Facts): Promise<string> {
   const session = {
     output: "text",
     client: {
-      call: async (route: string) =>
-        route === "listTasks" ? taskViews(of, {}) : { quorum: { hasQuorum: true } },
+      call: async (route: string) => {
+        if (route === "listTasks") return taskViews(of, {});
+        return route === "listServices" ? serviceViews(of) : { quorum: { hasQuorum: true } };
+      },
     },
     now: () => 0,
     print: (more: string) => {
@@ -124,3 +126,16 @@ for (const { phase, status, member = "alive", ready = "" } of cases) {
     t.match(await printed(of), new RegExp(`web\\.1 +\\w+ ${ready}.*${phase}`));
   });
 }
+
+t.test("[C4] [D2] what waits for room is shown as Pending, with the reason", async (t) => {
+  const of = facts({}, "alive");
+  const mode = { kind: "replicated", replicas: 3 } as const;
+  const wanted = serviceSpec({ ...spec, mode });
+  const put = { kind: "put_services", specs: [wanted], nowMs: 0 } as const;
+  const text = await printed({
+    ...of,
+    state: applyAll([put], of.state),
+    pending: new Map([[serviceKey("shop", "web"), ["no node has 2 CPUs free"]]]),
+  });
+  t.match(text, /web \(2 more\) +pending +Pending .*no node has 2 CPUs free \(skein why web\)/);
+});

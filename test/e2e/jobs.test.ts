@@ -19,7 +19,7 @@ t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
   };
 
   await t.test(
-    "[D6] exit 0 has succeeded, is not started again, and its output is kept",
+    "[D2] [D6] exit 0 has Succeeded, is not started again, and its output is kept",
     async (t) => {
       const up = await one.up({ migrate: { ...shell("echo migrated"), deploy: job } });
       t.equal(up.status, 0, up.stderr);
@@ -34,20 +34,36 @@ t.test("jobs on the real engine", { skip, timeout: 240_000 }, async (t) => {
     },
   );
 
-  await t.test("[D6] exit 1 is tried again as often as asked, then it has failed", async (t) => {
-    const up = await one.up({
-      broken: {
-        ...shell("echo attempt; exit 3"),
-        deploy: { ...job, restart_policy: { max_attempts: 1 } },
-      },
+  await t.test(
+    "[D2] [D6] exit 1 is tried again as often as asked, then it has Failed",
+    async (t) => {
+      const up = await one.up({
+        broken: {
+          ...shell("echo attempt; exit 3"),
+          deploy: { ...job, restart_policy: { max_attempts: 1 } },
+        },
+      });
+      t.equal(up.status, 1, "the command says that the run failed");
+      t.match(up.stderr, /Run 1 of broken failed: task 1 failed 2 times: .*exit code 3/);
+      const attempts = await tasks("broken");
+      t.equal(attempts.length, 2);
+      t.ok(attempts.every(({ phase, exitCode }) => phase === "Failed" && exitCode === 3));
+      const { stdout } = await node.skein("logs", "broken");
+      t.equal(stdout.match(/attempt/g)?.length, 2, "the output of each attempt is kept");
+    },
+  );
+
+  await t.test("[D2] what has no room is Pending, what runs is Running", async (t) => {
+    const large = {
+      ...shell("sleep 600"),
+      deploy: { resources: { reservations: { cpus: "64" } } },
+    };
+    await one.up({ large, small: shell("sleep 600") }, "--detach");
+    await one.until("the small one runs", 20_000, async () => {
+      return (await tasks("small")).some(({ phase }) => phase === "Running");
     });
-    t.equal(up.status, 1, "the command says that the run failed");
-    t.match(up.stderr, /Run 1 of broken failed: task 1 failed 2 times: .*exit code 3/);
-    const attempts = await tasks("broken");
-    t.equal(attempts.length, 2);
-    t.ok(attempts.every(({ phase, exitCode }) => phase === "Failed" && exitCode === 3));
-    const { stdout } = await node.skein("logs", "broken");
-    t.equal(stdout.match(/attempt/g)?.length, 2, "the output of each attempt is kept");
+    t.match((await node.skein("ps")).stdout, /large \(1 more\) +pending +Pending .*64/);
+    t.equal((await node.skein("rm", "large", "small")).status, 0);
   });
 
   await t.test("a finished job survives the daemon, and stays finished", async (t) => {

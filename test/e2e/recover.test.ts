@@ -55,13 +55,17 @@ services:
   });
 
   const own = watch.containers([2]).get(2) ?? [];
-  await t.test("without a quorum the survivor's containers go on; changes wait", async (t) => {
+  await t.test("[D2] without a quorum the survivor's go on, the others' are Unknown", async (t) => {
     await Promise.all([machines.kill(1), machines.kill(3)]);
     await watch.until("m2 says so", 30_000, async () => {
       const { stderr } = await machines.skein(2, "ls");
       return stderr.includes("degraded: 1 of 3 voters");
     });
     t.strictSame(watch.containers([2]).get(2), own);
+    await watch.until("what ran on the others is Unknown", 20_000, async () => {
+      const phases = (await watch.tasks(2)).map(({ node, phase }) => `${node} ${phase}`);
+      return phases.toSorted().join() === "m1 Unknown,m2 Running,m3 Unknown";
+    });
     t.equal((await machines.skein(2, "scale", "--detach", "--no-queue", "web=4")).status, 5);
     const target = { host: machines.address(2), port: 8080 };
     const answers = await machines.request([target], 30);

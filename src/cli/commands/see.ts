@@ -166,12 +166,23 @@ export async function listTasks(session: Session, service: string | undefined): 
     found === undefined
       ? { namespace: session.namespace }
       : { namespace: found.namespace, service: found.name };
-  const tasks = await session.client.call("listTasks", { query, signal: session.signal });
-  show(session, tasks, (views) => taskTable(views, session.now()));
+  const { client, signal } = session;
+  const tasks = await client.call("listTasks", { query, signal });
+  const inNamespace = { namespace: query.namespace };
+  const services =
+    session.output === "json"
+      ? []
+      : await client.call("listServices", { query: inNamespace, signal });
+  const asked = services.filter((each) => found === undefined || each.name === found.name);
+  show(session, tasks, (views) => taskTable(views, asked, session.now()));
   await warnWithoutQuorum(session);
 }
 
-function taskTable(tasks: readonly TaskView[], nowMs: number): string {
+function taskTable(
+  tasks: readonly TaskView[],
+  services: readonly ServiceView[],
+  nowMs: number,
+): string {
   const headings = [
     "TASK",
     "STATUS",
@@ -183,20 +194,36 @@ function taskTable(tasks: readonly TaskView[], nowMs: number): string {
     "AGE",
     "MESSAGE",
   ];
-  return table(
-    headings,
-    tasks.map((task) => [
-      task.name,
-      statusWord(task) + readyText(task),
-      task.phase,
-      task.health === "none" ? "-" : task.health,
-      String(task.restarts),
-      task.node,
-      task.ports.join(","),
-      age(task.createdAt, nowMs),
-      task.message,
-    ]),
-  );
+  const rows = tasks.map((task) => [
+    task.name,
+    statusWord(task) + readyText(task),
+    task.phase,
+    task.health === "none" ? "-" : task.health,
+    String(task.restarts),
+    task.node,
+    task.ports.join(","),
+    age(task.createdAt, nowMs),
+    task.message,
+  ]);
+  return table(headings, [...rows, ...services.flatMap((each) => unplacedRows(each, tasks))]);
+}
+
+/** What waits for room has no task yet; whoever looks for it looks here. */
+function unplacedRows(service: ServiceView, tasks: readonly TaskView[]): readonly string[][] {
+  const { namespace, name, desired, pending } = service;
+  const placed = tasks.filter(
+    (task) =>
+      task.namespace === namespace &&
+      task.service === name &&
+      task.desired === "running" &&
+      (task.phase === "Pending" || task.phase === "Running"),
+  ).length;
+  const [reason] = pending;
+  if (reason === undefined || placed >= desired) return [];
+  const text = `${reason} (skein why ${name})`;
+  return [
+    [`${name} (${desired - placed} more)`, "pending", "Pending", "-", "0", "-", "", "", text],
+  ];
 }
 
 function statusWord({ desired, status, run }: TaskView): string {
