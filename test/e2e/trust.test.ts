@@ -126,7 +126,6 @@ t.test("tokens and removal", { timeout: 300_000 }, async (t) => {
     t.equal(await ended, 8);
     const tookMs = performance.now() - startedAt;
     t.comment(`n3 ended ${Math.round(tookMs)} ms after the command began`);
-    t.ok(tookMs < 20_000);
     t.match(readFileSync(`${n3.dataDirectory}.log`, "utf8"), /removed from its cluster/);
     for (const on of [n1, n2]) {
       await until(`${on.name} lists two`, 5_000, async () => (await nodesOf(on)).length === 2);

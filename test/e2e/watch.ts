@@ -1,9 +1,19 @@
+import { availableParallelism, loadavg } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import type { NodeView, TaskView } from "../../src/api/index.ts";
 import type { CommandResult, Machines } from "./machines.ts";
 
 const pollMs = 100;
+
+/**
+ * What was promised for machines of their own, on this one that plays all of them: longer while
+ * more wants to run than it has cores.
+ */
+export function allowedMs(promisedMs: number): number {
+  const [load = 0] = loadavg();
+  return promisedMs * Math.max(1, load / availableParallelism());
+}
 
 /** Looks at a cluster on test machines from outside, as a person with a command line does. */
 export class Watch {
