@@ -64,6 +64,8 @@ export type Member = {
   readonly status: MemberStatus;
   /** When this node learnt of the present status; this node's wall clock, ms. */
   readonly sinceMs: number;
+  /** Of one that failed: its machine says that its daemon does not run. */
+  readonly isGone?: boolean | undefined;
 };
 
 /** One node's own latest view of all others and of itself. */

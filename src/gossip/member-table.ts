@@ -9,11 +9,14 @@ export type Claim = {
   readonly nodeId: NodeId;
   readonly status: MemberStatus;
   readonly incarnation: number;
+  /** Of one that failed: its machine said that nothing listens there. */
+  readonly isGone?: boolean | undefined;
 };
 
 /** Only what others are told of an entry. */
-export function claimOf({ nodeId, status, incarnation }: Claim): Claim {
-  return { nodeId, status, incarnation };
+export function claimOf({ nodeId, status, incarnation, isGone = false }: Claim): Claim {
+  const claim = { nodeId, status, incarnation };
+  return isGone && status === "failed" ? { ...claim, isGone } : claim;
 }
 
 export type MemberEntry = Claim & {
@@ -21,7 +24,7 @@ export type MemberEntry = Claim & {
   readonly sinceMs: number;
   /** Members that say so themselves, while it is suspect. */
   readonly suspectedBy: ReadonlySet<NodeId>;
-  /** While it is suspect: all who tried were told by its machine that nothing listens there. */
+  /** All who tried were told by its machine that nothing listens there. */
   readonly isGone: boolean;
 };
 
@@ -230,11 +233,7 @@ export class MemberTable {
         ? bounds.goneMs
         : suspicionTimeoutMs(confirmations, bounds, enough);
       if (nowMs - entry.sinceMs < lastsMs) continue;
-      const claim = {
-        nodeId: entry.nodeId,
-        status: "failed",
-        incarnation: entry.incarnation,
-      } as const;
+      const claim = claimOf({ ...entry, status: "failed" });
       this.#put(claim, nowMs);
       failed.push(claim);
     }
@@ -271,7 +270,7 @@ export class MemberTable {
       ...claim,
       sinceMs: known?.status === claim.status ? known.sinceMs : nowMs,
       suspectedBy: new Set(),
-      isGone: false,
+      isGone: claim.status === "failed" && claim.isGone === true,
     });
   }
 }

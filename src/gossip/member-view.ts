@@ -6,6 +6,8 @@ export type KnownMember = {
   readonly sinceMs: number;
   /** Which of its lives and refutations the status is about; it only grows. */
   readonly incarnation: number;
+  /** Of one that failed: its machine says that its daemon does not run. */
+  readonly isGone?: boolean | undefined;
 };
 
 export type MemberChange = {
@@ -37,14 +39,13 @@ export class MemberView {
     const since = new Map(entries.map((entry) => [entry.nodeId, this.#wallTimeOf(entry)]));
     this.#since = since;
     const members = new Map(
-      entries.map(({ nodeId, status, incarnation, sinceMs: atMs }) => {
+      entries.map(({ nodeId, status, incarnation, sinceMs: atMs, isGone }) => {
         // Nobody is blamed for it, but what cannot be reached is no place to send requests to.
         const isOutOfReach = isIsolated && status === "alive" && nodeId !== this.#self;
         const sinceMs = since.get(nodeId)?.wallMs ?? atMs;
-        return [
-          nodeId,
-          { status: isOutOfReach ? "suspect" : status, sinceMs, incarnation },
-        ] as const;
+        const shown = isOutOfReach ? "suspect" : status;
+        const gone = isGone && shown === "failed" ? { isGone } : {};
+        return [nodeId, { status: shown, sinceMs, incarnation, ...gone }] as const;
       }),
     );
     const before = this.#members;

@@ -18,6 +18,7 @@ const claim = z.object({
   nodeId: node,
   status: z.enum(["alive", "suspect", "failed", "left"]),
   incarnation: counter,
+  isGone: z.boolean().optional(),
 });
 const recordId = z.object({ owner: node, epoch: counter, version: counter });
 const anyRecord = recordId.extend({

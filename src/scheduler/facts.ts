@@ -17,10 +17,12 @@ import type { NodeId, ServiceKey, TaskId } from "../kernel/index.ts";
 import { fenceNoticeMs } from "../spec/index.ts";
 
 export type SchedulerSettings = {
-  /** How long a node must have been failed, or have left, before its tasks are replaced. */
+  /** How long a node must have been failed before its tasks are replaced. */
   readonly replaceAfterMs: number;
   /** Or, if that is sooner: how long a failed node must have been silent, suspected or failed. */
   readonly replaceSilentAfterMs: number;
+  /** Of one whose daemon ended or said goodbye: its containers go on, and it mostly comes back. */
+  readonly replaceEndedAfterMs: number;
   /** The same for a node that this leader has never heard of: gossip may still be converging. */
   readonly replaceUnknownAfterMs: number;
 };
@@ -28,6 +30,7 @@ export type SchedulerSettings = {
 export const defaultSchedulerSettings: SchedulerSettings = {
   replaceAfterMs: 5_000,
   replaceSilentAfterMs: 6_000,
+  replaceEndedAfterMs: 10_000,
   replaceUnknownAfterMs: 15_000,
 };
 
@@ -183,19 +186,20 @@ function nodeFactsOf(node: ClusterNode, input: FactsInput): NodeFacts {
 }
 
 /**
- * The failure detector takes its time over a node that is only silent, and that time counts. One
- * whose process ended is failed sooner, and one that said goodbye is not silent: they mostly
- * come back at once, and have the same time for it.
+ * The failure detector takes its time over a node that is only silent, and that time counts. Where
+ * only the daemon has ended, its containers serve on through its proxy: it has the time to be
+ * started again, on a busy machine too.
  */
 function lostAtMsOf(
   { id }: ClusterNode,
-  { status, sinceMs }: Member,
+  { status, sinceMs, isGone = false }: Member,
   { settings, silentForMs, now }: FactsInput,
 ): number | undefined {
   if (status !== "failed" && status !== "left") return undefined;
+  if (status === "left" || isGone) return sinceMs + settings.replaceEndedAfterMs;
   const givenUpMs = sinceMs + settings.replaceAfterMs;
   const forMs = silentForMs?.get(id);
-  if (status === "left" || forMs === undefined) return givenUpMs;
+  if (forMs === undefined) return givenUpMs;
   return Math.min(givenUpMs, now - forMs + settings.replaceSilentAfterMs);
 }
 

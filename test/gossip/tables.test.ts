@@ -105,7 +105,13 @@ t.test(
       const told = table.suspect(other, self, 1_000, { isGone: true });
       t.equal(told === undefined, isLearnedLater, "what was told once is not told again");
       t.strictSame(table.expire(2_499, bounds), []);
-      t.match(table.expire(2_500, bounds), [{ status: "failed" }]);
+      const failed = table.expire(2_500, bounds);
+      t.match(failed, [{ status: "failed", isGone: true }]);
+      const elsewhere = tableOf().table;
+      for (const each of failed) elsewhere.hear(each, 0);
+      t.equal(elsewhere.get(other)?.isGone, true, "others are told");
+      elsewhere.heardFrom(other, 2, 1);
+      t.equal(elsewhere.get(other)?.isGone, false, "until it is back");
     }
     const { table } = tableOf();
     for (const node of [other, nodeId("b"), nodeId("c")]) table.hear(claim("alive", 1, node), 0);
@@ -113,6 +119,7 @@ t.test(
     table.heardFrom(other, 2, 1_100);
     table.suspect(other, self, 2_000);
     t.strictSame(table.expire(9_999, bounds), [], "its next life is suspected anew");
+    t.notOk(table.expire(10_000, bounds)[0]?.isGone, "and is only silent");
     t.end();
   },
 );

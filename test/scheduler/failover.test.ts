@@ -49,7 +49,8 @@ t.test("the time that a node was suspected counts, and not more than was suspect
     { suspectMs: 3_000, status: "failed", afterMs: 6_000 },
     { suspectMs: 500, status: "failed", afterMs: 5_500 },
     { suspectMs: 8_000, status: "failed", afterMs: 8_000 },
-    { suspectMs: 3_000, status: "left", afterMs: 8_000 },
+    { suspectMs: 3_000, status: "left", afterMs: 13_000 },
+    { suspectMs: 1_500, status: "failed", isGone: true, afterMs: 11_500 },
     { suspectMs: 3_000, status: "failed", afterMs: 8_000, hasNewLeader: true },
     { suspectMs: 3_000, status: "failed", afterMs: 13_000, failover: { afterMs: 10_000 } },
   ] as const;
@@ -64,7 +65,7 @@ t.test("the time that a node was suspected counts, and not more than was suspect
     };
     world.setMember(lost, "suspect");
     world.run(suspectMs, look);
-    world.setMember(lost, status);
+    world.setMember(lost, status, { isGone: "isGone" in rest });
     if ("hasNewLeader" in rest) world.changeLeader();
     world.run(20_000, look);
     const tookMs = replacedAt - from;

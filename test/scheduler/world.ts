@@ -96,8 +96,8 @@ export class World {
     this.setMember(name, "alive");
   }
 
-  setMember(name: string, status: Member["status"]): void {
-    this.#members.set(nodeId(name), { status, sinceMs: this.now });
+  setMember(name: string, status: Member["status"], more: Pick<Member, "isGone"> = {}): void {
+    this.#members.set(nodeId(name), { status, sinceMs: this.now, ...more });
   }
 
   setPlatform(name: string, platform: NodeReport["platform"]): void {
