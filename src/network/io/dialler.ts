@@ -3,17 +3,17 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { CodedError, type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
+import { DialSlots } from "../dial-slots.ts";
 import { NetworkError } from "../errors.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
 import { type Credentials, hasEnded, readMembership } from "./credentials.ts";
 import { answer, ask } from "./exchange.ts";
-import type { Host } from "./host.ts";
+import { dialTimeoutMs, type Host } from "./host.ts";
 import { peerAddress } from "./peer-address.ts";
 import { helloProtocol, strangerLimits } from "./strangers.ts";
 
 const packr = new Packr({ useRecords: false });
 
-const dialTimeoutMs = 4_000;
 /** Answers the greeting of a node that is no member any more. */
 const removedCode = "removed";
 
@@ -40,7 +40,11 @@ export type DiallerOptions = {
 export class Dialler {
   readonly #options: DiallerOptions;
   #credentials: Credentials;
+  /** At most one for each member. */
   readonly #underWay = new Map<NodeId, Promise<Connection>>();
+  readonly #slots = new DialSlots();
+  /** Those whose last dial failed. */
+  readonly #doubtful = new Set<NodeId>();
 
   constructor(options: DiallerOptions) {
     this.#options = options;
@@ -69,9 +73,24 @@ export class Dialler {
   dial(node: NodeId): Promise<Connection> {
     const underWay = this.#underWay.get(node);
     if (underWay !== undefined) return underWay;
-    const dial = this.#dialAnew(node).finally(() => this.#underWay.delete(node));
+    const dial = this.#dialInTurn(node).finally(() => this.#underWay.delete(node));
     this.#underWay.set(node, dial);
     return dial;
+  }
+
+  async #dialInTurn(node: NodeId): Promise<Connection> {
+    const leave = await this.#slots.enter(this.#doubtful.has(node));
+    try {
+      const connection = await this.#dialAnew(node);
+      this.#doubtful.delete(node);
+      return connection;
+    } catch (error) {
+      if (this.#options.addressOf(node) === undefined) this.#doubtful.delete(node);
+      else this.#doubtful.add(node);
+      throw error;
+    } finally {
+      leave();
+    }
   }
 
   async #dialAnew(node: NodeId): Promise<Connection> {

@@ -8,6 +8,12 @@ import { amongAdmitted } from "./gossip-gate.ts";
 import type { Identity } from "./identity.ts";
 import { steadyYamux } from "./steady-yamux.ts";
 
+/**
+ * Of one dial, with what follows it until both know each other. Long enough for a machine on
+ * which everything starts at once; who waits for an answer has a shorter time of its own.
+ */
+export const dialTimeoutMs = 8_000;
+
 const sockets = { noDelay: true, keepAlive: true };
 
 /**
@@ -45,9 +51,9 @@ export function createHost({ identity, listen, isAdmitted }: HostOptions) {
       maxIncomingPendingConnections: 200,
       inboundConnectionThreshold: 1_000,
       maxParallelDials: 50,
-      dialTimeout: 3_000,
-      addressDialTimeout: 2_000,
-      inboundUpgradeTimeout: 3_000,
+      dialTimeout: dialTimeoutMs,
+      addressDialTimeout: 5_000,
+      inboundUpgradeTimeout: 5_000,
       reconnectRetries: 0,
     },
     // The failure detector does this job, without a ping to everybody.

@@ -289,11 +289,14 @@ export class Libp2pNetwork implements PeerNetwork {
   async #connectionTo(to: NodeId, signal: AbortSignal): Promise<Connection> {
     if (signal.aborted) throw interruption(signal, to);
     const dialling = this.#dialler.underWayTo(to);
-    if (dialling !== undefined) return await orInterrupted(dialling, { signal, peer: to });
     const open = this.#host
       .getConnections()
       .find(({ status, remotePeer }) => status === "open" && remotePeer.toString() === to);
-    if (open !== undefined && this.#parts.isAdmitted(to)) return open;
+    if (open !== undefined && this.#parts.isAdmitted(to)) {
+      // One of ours may still have to show its certificate.
+      if (dialling === undefined || open.direction === "inbound") return open;
+    }
+    if (dialling !== undefined) return await orInterrupted(dialling, { signal, peer: to });
     return await orInterrupted(this.#dialler.dial(to), { signal, peer: to });
   }
 
