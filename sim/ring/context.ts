@@ -2,7 +2,7 @@ import type { GossipTiming } from "../../src/gossip/index.ts";
 import type { Random } from "../../src/kernel/index.ts";
 import type { RaftTiming, SnapshotPolicy } from "../../src/raft/index.ts";
 import type { EventQueue } from "../event-queue.ts";
-import type { Links } from "./links.ts";
+import type { Links } from "../links.ts";
 
 export type RingTiming = {
   readonly gossip: GossipTiming;

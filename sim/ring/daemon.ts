@@ -20,8 +20,8 @@ import { type RaftRunner, startRaft } from "../../src/raft/index.ts";
 import { type SchedulerLoop, startSchedulerLoop } from "../../src/scheduler/index.ts";
 import type { Machine } from "../gossip/machine.ts";
 import { simSigner } from "../gossip/signer.ts";
+import type { MemoryDisk } from "../memory-disk.ts";
 import type { RingContext } from "./context.ts";
-import type { SimDisk } from "./disk.ts";
 import type { SimEngine } from "./engine.ts";
 import { decodeOnce } from "./report-memory.ts";
 import type { SimProxy } from "./sim-proxy.ts";
@@ -32,7 +32,7 @@ export const clusterId = "sim";
 type Home = {
   readonly id: NodeId;
   readonly machine: Machine;
-  readonly disk: SimDisk;
+  readonly disk: MemoryDisk;
   readonly engine: SimEngine;
   readonly proxy: SimProxy;
   /** Called when this life of the daemon ends. */

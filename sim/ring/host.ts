@@ -1,8 +1,8 @@
 import { type NodeId, nodeId } from "../../src/kernel/index.ts";
 import { Machine } from "../gossip/machine.ts";
+import { MemoryDisk } from "../memory-disk.ts";
 import type { RingContext } from "./context.ts";
 import { clusterId, type Daemon, startDaemon } from "./daemon.ts";
-import { SimDisk } from "./disk.ts";
 import { SimEngine } from "./engine.ts";
 import { SimProxy } from "./sim-proxy.ts";
 
@@ -18,7 +18,7 @@ export type HostOptions = {
 /** A machine through all of its lives: its disk, its engine and its proxy outlive its daemon. */
 export class Host {
   readonly id: NodeId;
-  readonly disk: SimDisk;
+  readonly disk: MemoryDisk;
   readonly engine: SimEngine;
   proxy: SimProxy;
   machine: Machine;
@@ -37,7 +37,7 @@ export class Host {
     this.id = nodeId(options.name);
     this.#context = context;
     this.#options = options;
-    this.disk = new SimDisk(random);
+    this.disk = new MemoryDisk(random);
     this.machine = this.#newMachine();
     this.engine = new SimEngine({
       nodeId: this.id,

@@ -3,11 +3,11 @@ import { emptyClusterState } from "../../src/cluster/index.ts";
 import type { Random } from "../../src/kernel/index.ts";
 import { messageOf } from "../../src/kernel/index.ts";
 import type { Machine } from "../gossip/machine.ts";
+import { Links } from "../links.ts";
 import { VirtualTime } from "../virtual-time.ts";
 import type { RingContext } from "./context.ts";
 import type { Daemon } from "./daemon.ts";
 import { Host } from "./host.ts";
-import { Links } from "./links.ts";
 import type { Swarm } from "./swarm.ts";
 
 export type RingOptions = {

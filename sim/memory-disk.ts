@@ -1,9 +1,9 @@
-import { type Random, randomBelow } from "../../src/kernel/index.ts";
-import { type LogStorage, MemoryLogStorage } from "../../src/raft/index.ts";
-import type { Machine } from "../gossip/machine.ts";
+import { type Random, randomBelow } from "../src/kernel/index.ts";
+import { type LogStorage, MemoryLogStorage } from "../src/raft/index.ts";
+import type { Machine } from "./gossip/machine.ts";
 
 /** What a machine keeps while it is without power. */
-export class SimDisk {
+export class MemoryDisk {
   incarnation = 0;
   /** Of a write, in ms; more where the disk is slow. */
   maxWriteMs = 3;

@@ -1,10 +1,10 @@
-import { type NodeId, type Random, randomBelow } from "../../src/kernel/index.ts";
-import { NetworkError, type PeerNetwork, type PeerStream } from "../../src/network/index.ts";
-import { type MemoryStreamPair, memoryStreamPair } from "../../src/network/memory-stream.ts";
-import type { PeerMessage, RaftTransport } from "../../src/raft/index.ts";
-import type { EventQueue } from "../event-queue.ts";
-import type { Machine } from "../gossip/machine.ts";
-import { SimNetwork, type Weather } from "../gossip/network.ts";
+import { type NodeId, type Random, randomBelow } from "../src/kernel/index.ts";
+import { NetworkError, type PeerNetwork, type PeerStream } from "../src/network/index.ts";
+import { type MemoryStreamPair, memoryStreamPair } from "../src/network/memory-stream.ts";
+import type { PeerMessage, RaftTransport } from "../src/raft/index.ts";
+import type { EventQueue } from "./event-queue.ts";
+import type { Machine } from "./gossip/machine.ts";
+import { SimNetwork, type Weather } from "./gossip/network.ts";
 
 const proposeProtocol = "/skein/propose/1";
 /** How soon TCP sends again what did not arrive. */
@@ -13,6 +13,12 @@ const resendMs = 300;
 const brokenAfterMs = 15_000;
 
 type Stream = { readonly ends: readonly [Machine, Machine]; readonly pair: MemoryStreamPair };
+
+type Sent = {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly messages: readonly PeerMessage[];
+};
 
 /** What one life of a node serves to others. */
 type Served = {
@@ -28,6 +34,14 @@ export type LinksOptions = {
   readonly note: (text: () => string) => void;
 };
 
+/** What may happen to the log's messages besides loss and delay: nothing, when there is none. */
+export type Disorder = {
+  readonly duplicateRate: number;
+  /** How often a message arrives long after those that follow it. */
+  readonly lateRate: number;
+  readonly maxLateMs: number;
+};
+
 /**
  * The network of the whole ring: requests and published messages as in the simulation of gossip,
  * and beside them the messages and streams of the log.
@@ -38,6 +52,7 @@ export class Links {
   readonly #served = new Map<NodeId, Served>();
   readonly #arrivals = new Map<string, number>();
   readonly #cuts = new Set<string>();
+  disorder: Disorder | undefined;
   #streams = new Set<Stream>();
 
   constructor(options: LinksOptions) {
@@ -131,15 +146,27 @@ export class Links {
     };
   }
 
-  /** In the order in which they were sent; what meets a cut is lost. */
+  /** In the order in which they were sent, without disorder; what meets a cut is lost. */
   #send(machine: Machine, to: NodeId, messages: readonly PeerMessage[]): void {
     const { queue, random } = this.#options;
     const from = machine.id;
     if (this.#isCut(from, to) || random.next() < this.weather.lossRate) return;
     const lane = `${from}>${to}`;
     const at = Math.max(queue.now + this.#delayMs(), this.#arrivals.get(lane) ?? 0);
-    this.#arrivals.set(lane, at);
-    queue.after(at - queue.now, () => {
+    const isLate = this.disorder !== undefined && random.next() < this.disorder.lateRate;
+    if (!isLate) this.#arrivals.set(lane, at);
+    const lateMs = isLate ? this.#lateMs() : 0;
+    this.#arrive({ from, to, messages }, at - queue.now + lateMs);
+    if (this.disorder === undefined || random.next() >= this.disorder.duplicateRate) return;
+    this.#arrive({ from, to, messages }, at - queue.now + this.#lateMs());
+  }
+
+  #lateMs(): number {
+    return 1 + randomBelow(this.#options.random, this.disorder?.maxLateMs ?? 1);
+  }
+
+  #arrive({ from, to, messages }: Sent, afterMs: number): void {
+    this.#options.queue.after(afterMs, () => {
       const served = this.#served.get(to);
       if (served === undefined || this.#isCut(from, to)) return;
       served.machine.act(() => served.onMessages(from, messages));
