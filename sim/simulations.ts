@@ -5,6 +5,8 @@ import { plantedBugs } from "./raft/planted-bugs.ts";
 import { runRaftWorld } from "./raft/world.ts";
 import { plantedRingBugs } from "./ring/planted-bugs.ts";
 import { runRingWorld } from "./ring/world.ts";
+import { plantedRunnerBugs } from "./runner/planted-bugs.ts";
+import { runRunnerWorld } from "./runner/world.ts";
 
 export type PlantedBug = {
   readonly name: string;
@@ -112,7 +114,35 @@ const ring: Simulation = {
   },
 };
 
-export const simulations: readonly Simulation[] = [raft, gossip, ring];
+type RunnerWorldModule = typeof import("./runner/world.ts");
+const runnerWorlds = new BrokenWorlds<RunnerWorldModule>({
+  url: new URL("./runner/world.ts", import.meta.url),
+  bugs: plantedRunnerBugs,
+  reloaded: /\/(src|sim)\/.*\.ts$/,
+});
+
+const runner: Simulation = {
+  name: "runner",
+  summary: "the log as the daemon drives it",
+  bugs: plantedRunnerBugs,
+  prepare: (bug) => runnerWorlds.load(bug),
+  run: async ({ seed, bug, print }) => {
+    const run = bug === undefined ? runRunnerWorld : (await runnerWorlds.load(bug)).runRunnerWorld;
+    const result = await run({ seed, ...(print && { print }) });
+    return {
+      nodes: result.nodes,
+      "seconds simulated": result.seconds,
+      writes: result.writes,
+      "calls answered": result.answered,
+      terms: result.terms,
+      "starts of nodes": result.starts,
+      faults: result.happened,
+      "runs on log files": result.store === "file" ? 1 : 0,
+    };
+  },
+};
+
+export const simulations: readonly Simulation[] = [raft, gossip, ring, runner];
 
 export function named<Value extends { readonly name: string }>(
   values: readonly Value[],
