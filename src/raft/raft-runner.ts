@@ -619,11 +619,15 @@ class Runner implements RaftRunner {
   }
 
   #considerOffer(from: NodeId, offer: SnapshotOffer): void {
-    // A sign of life like a heartbeat; it also shows an outdated leader the present term.
     const { term, meta } = offer;
+    if (meta.index <= this.#raft.commitIndex) {
+      // It came another way, as from a feeder. The leader has to hear that, else it offers for ever.
+      this.#raft.step(from, { kind: "snapshot_request", term, meta, data: new Uint8Array() });
+      return;
+    }
+    // A sign of life like a heartbeat; it also shows an outdated leader the present term.
     this.#raft.step(from, { kind: "heartbeat", term, commitIndex: 0, readContext: 0 });
-    const isWanted = this.#raft.term === term && meta.index > this.#raft.commitIndex;
-    if (isWanted) this.#snapshotReceiver.offer(from, offer);
+    if (this.#raft.term === term) this.#snapshotReceiver.offer(from, offer);
   }
 
   #readStatus(): RaftStatus {

@@ -1,4 +1,5 @@
 import t from "tap";
+import { nodeId } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import type { RaftError } from "../../src/raft/index.ts";
 import { MemoryLogStorage } from "../../src/raft/index.ts";
@@ -279,6 +280,24 @@ t.test("a snapshot that cannot be read is not kept, and ends nothing", async (t)
   t.strictSame(follower.machine.texts, ["after"]);
   t.equal(follower.storage.snapshotMeta(), undefined);
   for (const { runner } of nodes) await runner[Symbol.asyncDispose]();
+});
+
+t.test("an offered snapshot that is known already is acknowledged, not ignored", async (t) => {
+  const network = new MemoryNetwork();
+  const node = await startNode(network, "a", { bootstrap: true });
+  await node.runner.propose(bytesOf("one"), soon());
+  const { commitIndex, term, voters } = node.runner.status.get();
+  const configuration = { voters, votersOutgoing: [], learners: [], learnersNext: [] };
+  const meta = { index: commitIndex - 1, term, configuration };
+  const leader = network.transport(nodeId("leader"));
+  const accepted = Promise.withResolvers<number>();
+  leader.onMessages((_, messages) => {
+    const answer = messages.find(({ kind }) => kind === "append_accepted");
+    if (answer?.kind === "append_accepted") accepted.resolve(answer.matchIndex);
+  });
+  leader.send(node.id, [{ kind: "snapshot_offer", term: term + 1, meta, bytes: 10 }]);
+  t.ok((await accepted.promise) >= commitIndex, "the leader hears how far this node is");
+  await dispose([node]);
 });
 
 t.test("a proposal that got into the log twice is applied once, as it came first", async (t) => {
