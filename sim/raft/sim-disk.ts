@@ -127,7 +127,7 @@ export class SimDisk implements Disk {
     for (const sector of sectors) file.dirty.add(sector);
     if (!isDurable) return Promise.resolve(data.byteLength);
     return this.#later(() => {
-      for (const sector of sectors) makeDurable(file, sector);
+      makeAllDurable(file, sectors);
       return data.byteLength;
     });
   }
@@ -135,7 +135,7 @@ export class SimDisk implements Disk {
   sync(descriptor: number): Promise<void> {
     const { file } = this.#file(descriptor);
     return this.#later(() => {
-      for (const sector of [...file.dirty]) makeDurable(file, sector);
+      makeAllDurable(file, [...file.dirty]);
     });
   }
 
@@ -214,6 +214,11 @@ function sectorsOf(start: number, end: number): readonly number[] {
   const first = Math.floor(start / sectorBytes);
   const count = Math.ceil(end / sectorBytes) - first;
   return Array.from({ length: Math.max(0, count) }, (_, position) => first + position);
+}
+
+function makeAllDurable(file: File, sectors: readonly number[]): void {
+  // From the end, so that the file grows once.
+  for (const sector of sectors.toSorted((left, right) => right - left)) makeDurable(file, sector);
 }
 
 function makeDurable(file: File, sector: number, bytes = sectorBytes): void {

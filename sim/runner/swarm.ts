@@ -70,14 +70,14 @@ export function drawSwarm(random: Random): Swarm {
     values[randomBelow(random, values.length)] ?? values[0];
   const chance = (rate: number) => random.next() < rate;
   const fault = (share: number, rate: number) => (chance(share) ? rate : 0);
-  const nodes = one([3, 3, 4, 5, 5, 7]);
+  const nodes = one([3, 3, 3, 3, 3, 4, 4, 5, 5, 7]);
   const timing: RaftTiming = {
     tickMs: one([20, 50]),
     heartbeatTicks: one([1, 1, 2]),
     electionTicks: one([5, 8]),
   };
   const electionMs = electionMsOf(timing);
-  const isLarge = chance(0.1);
+  const isLarge = chance(0.08);
   const drawn = happenings.filter(() => chance(0.5));
   return {
     nodes,
@@ -85,14 +85,14 @@ export function drawSwarm(random: Random): Swarm {
     learnerRate: one([0, 0.5, 1]),
     timing,
     snapshots: {
-      everyEntries: isLarge ? 60 : one([10, 20, 60]),
-      everyBytes: chance(0.2) ? 700 : 2 ** 20,
-      retainedEntries: one([0, 3, 10]),
+      everyEntries: isLarge ? 25 : one([5, 10, 25]),
+      everyBytes: chance(0.2) ? 400 : 2 ** 20,
+      retainedEntries: one([0, 2, 8]),
     },
     snapshotBytes: isLarge ? severalChunks : 16 * 2 ** 10,
     feedLimits: chance(0.3) ? { member: 1, relay: 1 } : undefined,
     proposalTimeoutMs: one([undefined, 3 * electionMs, 6 * electionMs]),
-    store: chance(0.3) ? "file" : "memory",
+    store: chance(0.25) ? "file" : "memory",
     segmentBytes: one([4_096, 16_384]),
     maxWriteMs: one([2, 6, Math.round(electionMs / 8)]),
     slowWriteMs: Math.round(electionMs * one([0.5, 1.5])),
@@ -111,18 +111,18 @@ export function drawSwarm(random: Random): Swarm {
     clockSkew: one([0, 0.02, 0.2]),
     happenings: drawn,
     gapMs: electionMs * one([0.7, 2, 5]),
-    faultsMs: electionMs * one([20, 35]),
+    faultsMs: electionMs * one([10, 20]),
     maxDownMs: electionMs * one([0.5, 3, 10]),
     maxPauseMs: electionMs * one([1, 4]),
     maxCutMs: electionMs * one([2, 8]),
     maxSlowMs: electionMs * one([2, 8]),
     aimRate: one([0.2, 0.7]),
-    clients: one([2, 3, 5]),
+    clients: one([1, 2, 3]),
     keys: one([1, 2, 3]),
-    maxThinkMs: electionMs * one([0.1, 0.5]),
+    maxThinkMs: electionMs * one([0.2, 1]),
     retryMs: electionMs * one([0.3, 1, 3]),
     patienceMs: electionMs * one([5, 15]),
     abortRate: one([0, 0.5, 1]),
-    noiseGapMs: one([undefined, electionMs / 4, electionMs / 12]),
+    noiseGapMs: one([undefined, electionMs / 2, electionMs / 6]),
   };
 }
