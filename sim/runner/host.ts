@@ -49,6 +49,7 @@ export class Host {
   life: Life | undefined;
   machine: Machine;
   starts = 0;
+  readonly #maxWriteMs: number;
   #status: "down" | "running" | "stopping" = "down";
   readonly #context: RunnerContext;
   readonly #others: () => readonly NodeId[];
@@ -62,15 +63,18 @@ export class Host {
       readonly clockRate: number;
       readonly others: () => readonly NodeId[];
       readonly sent: SentEntries;
+      readonly maxWriteMs: number;
     },
   ) {
     const { queue, random, swarm } = context;
-    const { store, segmentBytes, maxWriteMs } = swarm;
+    const { store, segmentBytes } = swarm;
+    const { maxWriteMs } = options;
     this.id = nodeId(options.name);
     this.#context = context;
     this.#others = options.others;
     this.#sent = options.sent;
     this.#clockRate = options.clockRate;
+    this.#maxWriteMs = maxWriteMs;
     this.disk = new LogDisk({ queue, random, store, segmentBytes, maxWriteMs });
     this.machine = this.#newMachine();
   }
@@ -138,6 +142,10 @@ export class Host {
         this.#context.violated(`${this.id} does not stop: ${messageOf(error)}`),
       );
     });
+  }
+
+  slowDown(maxWriteMs: number = this.#maxWriteMs): void {
+    this.disk.maxWriteMs = maxWriteMs;
   }
 
   pause(): void {

@@ -37,7 +37,7 @@ export class Nemesis {
     links.weather = { ...links.weather, lossRate: 0 };
     links.disorder = undefined;
     for (const host of this.#hosts) {
-      host.disk.maxWriteMs = swarm.maxWriteMs;
+      host.slowDown(swarm.maxWriteMs);
       host.goOn();
     }
     this.startAll();
@@ -166,10 +166,8 @@ export class Nemesis {
   #slowDown(host: Host): void {
     const { note, swarm } = this.#context;
     note(() => `${host.id} has a slow disk`);
-    host.disk.maxWriteMs = swarm.slowWriteMs;
-    this.#later(swarm.maxSlowMs, () => {
-      host.disk.maxWriteMs = swarm.maxWriteMs;
-    });
+    host.slowDown(swarm.slowWriteMs);
+    this.#later(swarm.maxSlowMs, () => host.slowDown());
   }
 
   #changeAnything(): void {

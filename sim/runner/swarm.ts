@@ -37,6 +37,8 @@ export type Swarm = {
   readonly segmentBytes: number;
   readonly maxWriteMs: number;
   readonly slowWriteMs: number;
+  /** Whether the disk of one machine is slow all the time. */
+  readonly hasSlowDisk: boolean;
   readonly weather: Weather;
   readonly disorder: Disorder;
   /** Whether messages are encoded and decoded on their way. */
@@ -85,7 +87,7 @@ export function drawSwarm(random: Random): Swarm {
     learnerRate: one([0, 0.5, 1]),
     timing,
     snapshots: {
-      everyEntries: isLarge ? 25 : one([5, 10, 25]),
+      everyEntries: isLarge ? 25 : one([4, 10, 25]),
       everyBytes: chance(0.2) ? 400 : 2 ** 20,
       retainedEntries: one([0, 2, 8]),
     },
@@ -93,9 +95,10 @@ export function drawSwarm(random: Random): Swarm {
     feedLimits: chance(0.3) ? { member: 1, relay: 1 } : undefined,
     proposalTimeoutMs: one([undefined, 3 * electionMs, 6 * electionMs]),
     store: chance(0.25) ? "file" : "memory",
-    segmentBytes: one([4_096, 16_384]),
+    segmentBytes: one([1_024, 4_096, 16_384]),
     maxWriteMs: one([2, 6, Math.round(electionMs / 8)]),
     slowWriteMs: Math.round(electionMs * one([0.5, 1.5])),
+    hasSlowDisk: chance(0.3),
     weather: {
       lossRate: fault(0.6, one([0.02, 0.1])),
       duplicateRate: 0,

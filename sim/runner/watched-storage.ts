@@ -48,6 +48,8 @@ export function watchedStorage(options: WatchedStorageOptions): LogStorage {
 class Watch {
   readonly #options: WatchedStorageOptions;
   #saved = 0;
+  /** Of its own, where no entries were dropped for it yet. */
+  #undropped: number | undefined;
   #newest: number;
 
   constructor(options: WatchedStorageOptions) {
@@ -69,6 +71,12 @@ class Watch {
       this.#violated(`snapshot at ${meta.index} is of what is not applied, only ${applied} is`);
     }
     this.#mayReplace(meta);
+    if (!isOwn) return;
+    const undropped = this.#undropped;
+    if (undropped !== undefined) {
+      this.#violated(`no entries were dropped for the snapshot at ${undropped}`);
+    }
+    this.#undropped = meta.index;
   }
 
   async afterSnapshot(meta: SnapshotMeta): Promise<void> {
@@ -85,6 +93,7 @@ class Watch {
     const { context, storage } = this.#options;
     const { retainedEntries } = context.swarm.snapshots;
     const newest = storage.snapshotMeta()?.index ?? 0;
+    this.#undropped = undefined;
     if (index > Math.max(0, newest - retainedEntries)) {
       this.#violated(`it drops the entries to ${index} for the snapshot at ${newest}`);
     }

@@ -1,4 +1,4 @@
-import { seededRandom } from "../../src/kernel/index.ts";
+import { randomBelow, seededRandom } from "../../src/kernel/index.ts";
 import { electionMsOf } from "../../src/raft/index.ts";
 import { Links } from "../links.ts";
 import { Trace } from "../raft/trace.ts";
@@ -73,10 +73,12 @@ class World extends VirtualTime {
       stir: () => this.stir(),
     };
     const sent = new SentEntries();
+    const slow = swarm.hasSlowDisk ? swarm.nodes - 1 - randomBelow(random, 2) : undefined;
     this.#hosts = Array.from({ length: swarm.nodes }, (_, at) => {
       const clockRate = 1 + swarm.clockSkew * (2 * random.next() - 1);
       const others = () => this.#hosts.map(({ id }) => id);
-      return new Host(this.#context, { name: `n${at}`, clockRate, others, sent });
+      const maxWriteMs = at === slow ? swarm.slowWriteMs : swarm.maxWriteMs;
+      return new Host(this.#context, { name: `n${at}`, clockRate, others, sent, maxWriteMs });
     });
     this.#clients = new Clients(this.#context, this.#hosts);
     this.#nemesis = new Nemesis(this.#context, this.#hosts);
@@ -185,8 +187,9 @@ class World extends VirtualTime {
       if (count !== head.state.count || digest !== head.state.digest) {
         return `${id} has another state than ${leader?.id}`;
       }
+      const { everyEntries } = this.#swarm.snapshots;
       const snapshotIndex = awake.storage.snapshotMeta()?.index ?? 0;
-      if (appliedIndex - snapshotIndex >= this.#swarm.snapshots.everyEntries) {
+      if (appliedIndex - snapshotIndex >= everyEntries) {
         return `${id} has no snapshot since ${snapshotIndex}, at ${appliedIndex}`;
       }
     }
