@@ -57,6 +57,7 @@ export class Checker {
   }
 
   checkMessage(from: NodeId, to: NodeId, message: Message): void {
+    if (message.kind === "vote_request") this.#checkCandidacy(from, message.term);
     if (message.kind !== "vote_response" || !message.isGranted) return;
     const key = `${from} ${message.term}`;
     const earlier = this.#votes.get(key);
@@ -145,6 +146,17 @@ export class Checker {
   /** A read must cover all that was committed anywhere when it began. */
   checkRead(node: NodeId, { index, began }: { readonly index: number; readonly began: number }) {
     if (index < began) throw new Violation(`stale read: ${node} answered ${index} below ${began}`);
+  }
+
+  /**
+   * A candidacy that a crash takes back could be repeated with a shorter log, and count the votes
+   * that were given to the longer one: rare enough to be checked where it begins.
+   */
+  #checkCandidacy(node: NodeId, term: number): void {
+    const durable = this.#hardStates.get(node);
+    if (durable?.term === term && durable.vote === node) return;
+    if (durable !== undefined && durable.term > term) return;
+    throw new Violation(`figure 2: ${node} asks for votes in term ${term} before that is on disk`);
   }
 
   #checkLeader(node: NodeId, raft: Raft): void {

@@ -1,13 +1,13 @@
-import type { NodeId } from "../../src/kernel/index.ts";
 import type { Disk } from "../../src/raft/io/disk.ts";
-import type { Message } from "../../src/raft/message.ts";
-import { Raft, type RaftOptions } from "../../src/raft/raft.ts";
+import type { Raft, RaftOptions } from "../../src/raft/raft.ts";
 import { paperRules, type RaftRules } from "../../src/raft/rules.ts";
+import { FarBackRaft, SingleChangeRaft, singleChangeRules, TimelessRaft } from "./other-cores.ts";
 
 /** Mistakes of who drives the core, which its rules cannot make. */
 export type DriverMistake =
   | "acknowledges_before_sync"
   | "votes_before_sync"
+  | "asks_for_votes_before_sync"
   | "forgets_vote"
   | "forgets_term"
   | "writes_hard_state_first"
@@ -34,21 +34,6 @@ export type PlantedBug = {
   readonly disk?: (disk: Disk) => Disk;
 };
 
-/** Takes messages of an older term for ones of the present term. */
-class TimelessRaft extends Raft {
-  readonly #kinds: readonly Message["kind"][];
-
-  constructor(options: RaftOptions, kinds: readonly Message["kind"][]) {
-    super(options);
-    this.#kinds = kinds;
-  }
-
-  override step(from: NodeId, message: Message): void {
-    const isStale = message.term < this.term && this.#kinds.includes(message.kind);
-    super.step(from, isStale ? { ...message, term: this.term } : message);
-  }
-}
-
 export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "acknowledges entries before the sync",
@@ -61,6 +46,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     section: "paper figure 2",
     seeds: 6_000,
     driver: "votes_before_sync",
+  },
+  {
+    name: "asks for votes before its candidacy is durable",
+    section: "paper figure 2",
+    seeds: 500,
+    driver: "asks_for_votes_before_sync",
   },
   {
     name: "does not persist its vote",
@@ -120,6 +111,26 @@ export const plantedBugs: readonly PlantedBug[] = [
           .filter(({ length }) => length > 0)
           .map((set) => (set.length > 2 ? set.slice(0, -2) : set)),
     },
+  },
+  {
+    name: "acknowledges its whole log to an append",
+    section: "paper §5.3",
+    seeds: 500,
+    rules: {
+      acknowledgedIndex: ({ comparedIndex, lastIndex, isLate }) =>
+        isLate ? comparedIndex : lastIndex,
+    },
+    raft: (options) => new FarBackRaft(options),
+  },
+  {
+    name: "acknowledges its whole log to a late append",
+    section: "paper §5.3",
+    seeds: 500,
+    rules: {
+      acknowledgedIndex: ({ comparedIndex, lastIndex, isLate }) =>
+        isLate ? lastIndex : comparedIndex,
+    },
+    raft: (options) => new FarBackRaft(options),
   },
   {
     name: "tells followers of commits beyond their match",
@@ -188,6 +199,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     section: "dissertation §4.3",
     seeds: 1_500,
     rules: { isConfigurationCommitted: () => true },
+  },
+  {
+    name: "changes single voters before a commit in its own term",
+    section: "Ongaro 2015",
+    seeds: 1_500,
+    rules: { ...singleChangeRules, mayChangeMembers: () => true },
+    raft: (options) => new SingleChangeRaft(options),
   },
   {
     name: "answers a read without asking a majority",
@@ -294,6 +312,30 @@ export const plantedBugs: readonly PlantedBug[] = [
     section: "log store",
     seeds: 500,
     disk: (disk) => ({ ...wrap(disk), syncDirectory: async () => undefined }),
+  },
+];
+
+/** Unusual, but safe: the planted bugs that need them are not found by what they do themselves. */
+export const harmlessVariants: readonly PlantedBug[] = [
+  {
+    name: "looks for where logs part from their beginning",
+    section: "paper §5.3",
+    seeds: 0,
+    raft: (options) => new FarBackRaft(options),
+  },
+  {
+    name: "changes single voters after a commit in its own term",
+    section: "Ongaro 2015",
+    seeds: 0,
+    rules: singleChangeRules,
+    raft: (options) => new SingleChangeRaft(options),
+  },
+  {
+    name: "changes voters jointly before a commit in its own term",
+    section: "Ongaro 2015",
+    seeds: 0,
+    rules: { mayChangeMembers: () => true },
+    raft: (options) => new SingleChangeRaft(options),
   },
 ];
 

@@ -180,6 +180,8 @@ export class Process {
         return kind === "append_accepted";
       case "votes_before_sync":
         return kind === "vote_response";
+      case "asks_for_votes_before_sync":
+        return kind === "vote_request";
       default:
         return false;
     }

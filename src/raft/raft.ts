@@ -372,8 +372,8 @@ export class Raft {
       configurationIndex: currentIndex,
       commitIndex: log.commitIndex,
     });
-    const hasOwnCommit = log.term(log.commitIndex) === term;
-    if (isJoint(current) || !isCommitted || !hasOwnCommit || role.transfer !== undefined) {
+    const mayChange = rules.mayChangeMembers({ committedTerm: log.term(log.commitIndex), term });
+    if (isJoint(current) || !isCommitted || !mayChange || role.transfer !== undefined) {
       return { kind: "dropped", reason: "pending" };
     }
     const data = encodeConfiguration(stepTowards(current, target));

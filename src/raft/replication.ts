@@ -28,7 +28,9 @@ export function handleAppend(state: RaftState, from: NodeId, request: AppendRequ
       `entry ${other?.index} of ${from} is another one than was agreed here: this node belongs to another history ` +
         "of the cluster, so move its data directory away and let it join anew",
     );
-    sendAfterPersist(state, from, { kind: "append_accepted", term, matchIndex: log.commitIndex });
+    const { commitIndex: comparedIndex, lastIndex } = log;
+    const matchIndex = rules.acknowledgedIndex({ comparedIndex, lastIndex, isLate: true });
+    sendAfterPersist(state, from, { kind: "append_accepted", term, matchIndex });
     return;
   }
   if (!log.matches(previous)) {
@@ -47,7 +49,12 @@ export function handleAppend(state: RaftState, from: NodeId, request: AppendRequ
   const { lastIndex } = log;
   const leaderCommitIndex = request.commitIndex;
   log.commitTo(rules.followerCommitIndex({ leaderCommitIndex, lastNewIndex, lastIndex }));
-  sendAfterPersist(state, from, { kind: "append_accepted", term, matchIndex: lastNewIndex });
+  const matchIndex = rules.acknowledgedIndex({
+    comparedIndex: lastNewIndex,
+    lastIndex,
+    isLate: false,
+  });
+  sendAfterPersist(state, from, { kind: "append_accepted", term, matchIndex });
 }
 
 export function handleHeartbeat(state: RaftState, from: NodeId, heartbeat: Heartbeat): void {

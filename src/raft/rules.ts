@@ -24,6 +24,16 @@ export type RaftRules = {
     readonly lastNewIndex: number;
     readonly lastIndex: number;
   }): number;
+  /**
+   * §5.3: an acknowledgement covers what was compared. A log may go on behind that with entries
+   * that the leader does not have, or that it has others for.
+   */
+  acknowledgedIndex(indexes: {
+    readonly comparedIndex: number;
+    readonly lastIndex: number;
+    /** The append begins below what is committed here: it was overtaken, or repeated. */
+    readonly isLate: boolean;
+  }): number;
   /** §5.3: beyond its match a follower's log may still differ from the committed one. */
   heartbeatCommitIndex(indexes: {
     readonly matchIndex: number;
@@ -43,6 +53,15 @@ export type RaftRules = {
     readonly configurationIndex: number;
     readonly commitIndex: number;
   }): boolean;
+  /**
+   * Ongaro's correction of 2015: a change of single voters, begun before the leader has committed
+   * in its own term, may share no voter with one of an earlier leader. A joint one shares a
+   * majority of the old half with any other, so here the rule is a second line of defence.
+   */
+  mayChangeMembers(terms: {
+    readonly committedTerm: number | undefined;
+    readonly term: number;
+  }): boolean;
   /** §6.4: before its first commit a new leader does not know what is committed. */
   mayStartRead(terms: {
     readonly committedTerm: number | undefined;
@@ -60,6 +79,7 @@ export const paperRules: RaftRules = {
   mayCommit: ({ entryTerm, term }) => entryTerm === term,
   followerCommitIndex: ({ leaderCommitIndex, lastNewIndex }) =>
     Math.min(leaderCommitIndex, lastNewIndex),
+  acknowledgedIndex: ({ comparedIndex }) => comparedIndex,
   heartbeatCommitIndex: ({ matchIndex, commitIndex }) => Math.min(matchIndex, commitIndex),
   newEntries: (entries, termAt) => {
     const firstNew = entries.findIndex(({ index, term }) => termAt(index) !== term);
@@ -70,6 +90,7 @@ export const paperRules: RaftRules = {
     votersOutgoing.length === 0 ? [voters] : [voters, votersOutgoing],
   isConfigurationCommitted: ({ configurationIndex, commitIndex }) =>
     configurationIndex <= commitIndex,
+  mayChangeMembers: ({ committedTerm, term }) => committedTerm === term,
   mayStartRead: ({ committedTerm, term }) => committedTerm === term,
   mayAnswerRead: ({ context, confirmed }) => context <= confirmed,
 };

@@ -1,5 +1,6 @@
 import t from "tap";
 import { nodeId } from "../../src/kernel/index.ts";
+import type { Message } from "../../src/raft/message.ts";
 import { paperRules } from "../../src/raft/rules.ts";
 import { CoreCluster, timing } from "./core-cluster.ts";
 
@@ -142,6 +143,71 @@ t.test("§5.3, end: whole terms are skipped when logs differ", async (t) => {
   t.strictSame(cluster.terms("b"), cluster.terms("a"));
   t.ok(rejections <= 2, `few rejections, not one an entry: ${rejections}`);
 });
+
+t.test(
+  "§5.3, end: the search for where logs part ends exactly there, so the first append cuts a tail",
+  async (t) => {
+    // An acknowledgement of a whole log would say too much only about a tail that stayed.
+    const logs = risingTerms({ maxLength: 4, maxTerm: 4 });
+    let pairs = 0;
+    for (const leading of logs) {
+      for (const following of logs) {
+        const shared = sharedLength(leading, following);
+        if (shared === undefined) continue;
+        pairs += 1;
+        const first = firstTaken(leading, following);
+        const name = `${leading.join(" ")} leads ${following.join(" ")}`;
+        if (first?.previous.index !== 1 + shared) t.fail(`${name}: ${first?.previous.index}`);
+        if (first?.entries.length !== 1) t.fail(`${name}: ${first?.entries.length} entries`);
+      }
+    }
+    t.ok(pairs > 500, `${pairs} pairs of logs`);
+  },
+);
+
+/** All logs' terms, behind the configuration at index 1. */
+function risingTerms({
+  maxLength,
+  maxTerm,
+}: {
+  readonly maxLength: number;
+  readonly maxTerm: number;
+}): readonly (readonly number[])[] {
+  const all: (readonly number[])[] = [[]];
+  for (const log of all) {
+    if (log.length === maxLength) continue;
+    for (let term = log.at(-1) ?? 1; term <= maxTerm; term += 1) all.push([...log, term]);
+  }
+  return all;
+}
+
+/** How many entries two logs share; undefined when no two logs can be like that (§5.3). */
+function sharedLength(left: readonly number[], right: readonly number[]): number | undefined {
+  const parting = left.findIndex((term, position) => right[position] !== term);
+  const shared = parting === -1 ? left.length : parting;
+  const isSameLater = left.some((term, position) => position >= shared && right[position] === term);
+  return isSameLater ? undefined : shared;
+}
+
+/** The append that a follower accepts first from a new leader. */
+function firstTaken(
+  leading: readonly number[],
+  following: readonly number[],
+): Extract<Message, { readonly kind: "append_request" }> | undefined {
+  const logs = { a: leading, b: following, c: leading };
+  const cluster = new CoreCluster({ ...three, logs, limits: { messageBytes: 1 } });
+  let asked: Extract<Message, { readonly kind: "append_request" }> | undefined;
+  let taken: typeof asked;
+  for (let ticks = 0; ticks < 100 && taken === undefined; ticks += 1) {
+    cluster.tick("a");
+    cluster.deliver(({ from, to, message }) => {
+      if (to === "b" && message.kind === "append_request") asked = message;
+      if (from === "b" && message.kind === "append_accepted") taken ??= asked;
+      return true;
+    });
+  }
+  return taken;
+}
 
 t.test("§5.3: a late append does not undo newer entries that match", async (t) => {
   const cluster = new CoreCluster(three);

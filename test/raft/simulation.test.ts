@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import t from "tap";
 import { type BugSearch, findPlantedBugs } from "../../sim/planted.ts";
 import { defaultThreads } from "../../sim/pool.ts";
-import { plantedBugs } from "../../sim/raft/planted-bugs.ts";
+import { harmlessVariants, plantedBugs } from "../../sim/raft/planted-bugs.ts";
 import { runRaftWorld } from "../../sim/raft/world.ts";
 import { runSeeds } from "../../sim/seeds.ts";
 
@@ -10,6 +10,7 @@ import { runSeeds } from "../../sim/seeds.ts";
 const regressionSeeds = [537];
 const knownSeeds = 150;
 const freshSeeds = 450;
+const variantSeeds = 50;
 /** A bug that takes more is looked for by `npm run sim -- --planted` only. */
 const maxSeedsHere = 1_500;
 
@@ -55,6 +56,14 @@ t.test("a run follows from its seed alone, on files too", async (t) => {
     stores.add(results[0]?.store ?? "");
   }
 });
+
+for (const variant of harmlessVariants) {
+  t.test(`a node that ${variant.name} (${variant.section}) does no harm`, async (t) => {
+    for (let seed = 1; seed <= variantSeeds; seed += 1) {
+      await t.resolves(runRaftWorld({ seed, bug: variant }), `seed ${seed}`);
+    }
+  });
+}
 
 t.test("the simulator finds", async (t) => {
   const bugs = plantedBugs.filter(({ seeds }) => seeds <= maxSeedsHere);
