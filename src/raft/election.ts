@@ -2,6 +2,7 @@ import type { NodeId } from "../kernel/index.ts";
 import { randomBelow } from "../kernel/index.ts";
 import { appendAsLeader } from "./commit.ts";
 import { allMembers, allVoters, isVoter } from "./configuration.ts";
+import { maxLogNumber } from "./log-storage.ts";
 import type { PreVoteRequest, PreVoteResponse, VoteRequest, VoteResponse } from "./message.ts";
 import { Progress } from "./progress.ts";
 import { tally } from "./quorum.ts";
@@ -21,7 +22,9 @@ import { type Candidate, type Leader, leaderOf } from "./role.ts";
  * yet. Without the latter nobody might be able to lead: the removed hold the longest logs
  * and the remaining lack the very entry that removes them (dissertation §4.2.2).
  */
-export function mayCampaign({ configurations, log, self }: RaftState): boolean {
+export function mayCampaign({ configurations, log, self, term }: RaftState): boolean {
+  // Past the last term that the log can write there is no election.
+  if (term >= maxLogNumber) return false;
   const { current, currentIndex } = configurations;
   if (isVoter(current, self)) return true;
   const isRemovalOpen = currentIndex > log.commitIndex;

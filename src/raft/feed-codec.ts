@@ -2,7 +2,7 @@ import { Packr } from "msgpackr";
 import { z } from "zod";
 import { type NodeId, nodeId } from "../kernel/index.ts";
 import { decodeConfiguration, parseConfiguration } from "./configuration.ts";
-import type { Entry, EntryId, SnapshotMeta } from "./log-storage.ts";
+import { type Entry, type EntryId, maxLogNumber, type SnapshotMeta } from "./log-storage.ts";
 import { RaftError } from "./raft-error.ts";
 
 /** Entries of 1 MiB, or one larger entry, and what goes with them. */
@@ -50,20 +50,22 @@ export type FeedFrame =
 
 const packr = new Packr({ useRecords: false });
 const natural = z.int().nonnegative();
-const entryId = z.strictObject({ index: natural, term: natural });
+/** An index or a term: no more than the log can write. */
+const position = z.int().nonnegative().max(maxLogNumber);
+const entryId = z.strictObject({ index: position, term: position });
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const node = z.string().min(1).max(maxNodeIdLength).transform(nodeId);
 const configuration = z.unknown().transform((parts) => parseConfiguration(parts));
 const entry = z
-  .tuple([z.enum(["normal", "configuration", "empty"]), natural, natural, bytes])
+  .tuple([z.enum(["normal", "configuration", "empty"]), position, position, bytes])
   .transform(([kind, index, term, data]): Entry => ({ kind, index, term, data }));
 
-const followSchema = z.strictObject({ kind: z.literal("follow"), index: natural, term: natural });
+const followSchema = z.strictObject({ kind: z.literal("follow"), index: position, term: position });
 
 const frameSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("entries"),
-    term: natural,
+    term: position,
     // Not "absent or there": a hint is either whole or null.
     leader: z
       .tuple([node, natural])
@@ -73,12 +75,12 @@ const frameSchema = z.discriminatedUnion("kind", [
     heartbeatMs: z.int().min(1).max(60_000),
     previous: entryId,
     entries: z.array(entry).max(maxEntriesPerFrame),
-    commitIndex: natural,
+    commitIndex: position,
   }),
   z.strictObject({
     kind: z.literal("snapshot"),
-    term: natural,
-    meta: z.strictObject({ index: natural, term: natural, configuration }),
+    term: position,
+    meta: z.strictObject({ index: position, term: position, configuration }),
     bytes: natural,
   }),
   z.strictObject({ kind: z.literal("redirect"), nodes: z.array(node).max(maxRedirects) }),

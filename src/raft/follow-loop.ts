@@ -280,7 +280,7 @@ export class FollowLoop {
       }),
     );
     if (result === "refused") {
-      const why = "this node stands for election";
+      const why = "this node stands for election, or was told an impossible term";
       throw new LeavingError({ kind: "failed", why, pauseMs: leaderlessPauseMs });
     }
     if (result === "gap") throw new RaftError("malformed_message", `${feeder} left out entries.`);

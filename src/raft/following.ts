@@ -1,7 +1,7 @@
 import type { NodeId } from "../kernel/index.ts";
 import { allMembers } from "./configuration.ts";
 import type { Entry, EntryId, SnapshotMeta } from "./log-storage.ts";
-import { becomeFollower, type RaftState } from "./raft-state.ts";
+import { becomeFollower, isWithinReach, type RaftState } from "./raft-state.ts";
 
 /** Who leads, as somebody else says, and how long ago that leader was last heard. */
 export type LeaderHint = { readonly node: NodeId; readonly ageTicks: number };
@@ -18,7 +18,8 @@ export type CommittedBatch = FeedHead & {
 
 /**
  * - `taken`: the log holds all of it.
- * - `refused`: this node leads or stands for election, and takes nothing from others.
+ * - `refused`: this node leads or stands for election, and takes nothing from others; or the term
+ *   cannot be true.
  * - `gap`: it begins behind what is committed here.
  * - `diverged`: another history: two different entries are called committed at one index.
  */
@@ -45,6 +46,7 @@ export function takeCommitted(state: RaftState, batch: CommittedBatch): TakeResu
   if (previous.index > log.commitIndex) return "gap";
   const settled = [previous, ...entries].filter(({ index }) => index <= log.commitIndex);
   if (settled.some((id) => log.differs(id))) return "diverged";
+  if (!isWithinReach(state, batch.term)) return "refused";
   meetTerm(state, batch.term);
   const unseen = entries.slice(settled.length - 1);
   const fresh = rules.newEntries(unseen, (index) => log.term(index));
@@ -70,6 +72,7 @@ export function takeSnapshot(
   const { meta, data, term } = snapshot;
   if (state.role.kind === "leader" || state.role.kind === "candidate") return "refused";
   if (meta.index <= log.commitIndex) return "taken";
+  if (!isWithinReach(state, term)) return "refused";
   meetTerm(state, term);
   if (log.matches(meta)) {
     log.commitTo(meta.index);

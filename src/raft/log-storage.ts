@@ -1,5 +1,8 @@
 import type { NodeId } from "../kernel/index.ts";
 
+/** Indexes and terms have 48 bits on disk. At a thousand elections a second terms last 8,900 years. */
+export const maxLogNumber = 2 ** 48 - 1;
+
 /** Which entry: its position and the term in which a leader created it. They travel together. */
 export type EntryId = { readonly index: number; readonly term: number };
 

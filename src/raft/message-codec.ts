@@ -1,7 +1,7 @@
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { decodeConfiguration, parseConfiguration } from "./configuration.ts";
-import type { Entry } from "./log-storage.ts";
+import { type Entry, maxLogNumber } from "./log-storage.ts";
 import type { PeerMessage } from "./message.ts";
 import { RaftError } from "./raft-error.ts";
 
@@ -14,58 +14,60 @@ const maxRoundName = 64;
 const packr = new Packr({ useRecords: false });
 
 const natural = z.int().nonnegative();
-const entryId = z.strictObject({ index: natural, term: natural });
+/** An index or a term: no more than the log can write. */
+const position = z.int().nonnegative().max(maxLogNumber);
+const entryId = z.strictObject({ index: position, term: position });
 const roundName = z.string().max(maxRoundName);
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const configuration = z.unknown().transform((parts) => parseConfiguration(parts));
 
 const entry = z
-  .tuple([z.enum(["normal", "configuration", "empty"]), natural, natural, bytes])
+  .tuple([z.enum(["normal", "configuration", "empty"]), position, position, bytes])
   .transform(([kind, index, term, data]): Entry => ({ kind, index, term, data }));
 
 const messageSchema = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("pre_vote_request"), term: natural, lastEntry: entryId }),
-  z.strictObject({ kind: z.literal("pre_vote_response"), term: natural, isGranted: z.boolean() }),
+  z.strictObject({ kind: z.literal("pre_vote_request"), term: position, lastEntry: entryId }),
+  z.strictObject({ kind: z.literal("pre_vote_response"), term: position, isGranted: z.boolean() }),
   z.strictObject({
     kind: z.literal("vote_request"),
-    term: natural,
+    term: position,
     lastEntry: entryId,
     isTransfer: z.boolean(),
   }),
-  z.strictObject({ kind: z.literal("vote_response"), term: natural, isGranted: z.boolean() }),
+  z.strictObject({ kind: z.literal("vote_response"), term: position, isGranted: z.boolean() }),
   z.strictObject({
     kind: z.literal("append_request"),
-    term: natural,
+    term: position,
     previous: entryId,
     entries: z.array(entry).max(maxEntriesPerMessage),
-    commitIndex: natural,
+    commitIndex: position,
   }),
-  z.strictObject({ kind: z.literal("append_accepted"), term: natural, matchIndex: natural }),
+  z.strictObject({ kind: z.literal("append_accepted"), term: position, matchIndex: position }),
   z.strictObject({
     kind: z.literal("append_rejected"),
-    term: natural,
-    rejectedIndex: natural,
+    term: position,
+    rejectedIndex: position,
     hint: entryId,
   }),
   z.strictObject({
     kind: z.literal("heartbeat"),
-    term: natural,
-    commitIndex: natural,
+    term: position,
+    commitIndex: position,
     readContext: natural,
   }),
-  z.strictObject({ kind: z.literal("heartbeat_response"), term: natural, readContext: natural }),
+  z.strictObject({ kind: z.literal("heartbeat_response"), term: position, readContext: natural }),
   z.strictObject({
     kind: z.literal("snapshot_offer"),
-    term: natural,
-    meta: z.strictObject({ index: natural, term: natural, configuration }),
+    term: position,
+    meta: z.strictObject({ index: position, term: position, configuration }),
     bytes: natural,
   }),
-  z.strictObject({ kind: z.literal("timeout_now"), term: natural }),
+  z.strictObject({ kind: z.literal("timeout_now"), term: position }),
   z.strictObject({ kind: z.literal("read_request"), round: roundName }),
   z.strictObject({
     kind: z.literal("read_answer"),
     round: roundName,
-    index: natural.nullable(),
+    index: position.nullable(),
   }),
 ]);
 const frameSchema = z.array(messageSchema).max(maxMessagesPerFrame);

@@ -1,5 +1,6 @@
 import { Packr } from "msgpackr";
 import { z } from "zod";
+import { maxLogNumber } from "./log-storage.ts";
 import { RaftError } from "./raft-error.ts";
 
 /** Of one proposal: it is forwarded in a request, which takes at most 1 MiB. */
@@ -40,20 +41,22 @@ export function decodeProposal(encoded: Uint8Array): Proposal | undefined {
 const packr = new Packr({ useRecords: false });
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const natural = z.int().nonnegative();
+/** An index or a term: no more than the log can write. */
+const position = z.int().nonnegative().max(maxLogNumber);
 
 const requestSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("propose"), proposals: z.array(bytes).max(maxForwarded) }),
   z.strictObject({ kind: z.literal("position") }),
   z.strictObject({
     kind: z.literal("snapshot_chunk"),
-    index: natural,
-    term: natural,
+    index: position,
+    term: position,
     offset: natural,
   }),
 ]);
 const answerSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("accepted") }),
-  z.strictObject({ kind: z.literal("position"), index: natural, term: natural }),
+  z.strictObject({ kind: z.literal("position"), index: position, term: position }),
   z.strictObject({ kind: z.literal("chunk"), data: bytes }),
   z.strictObject({ kind: z.literal("refused") }),
 ]);

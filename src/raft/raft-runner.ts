@@ -101,6 +101,8 @@ class Runner implements RaftRunner {
   /** Writes happen one after the other: a promise chain, at most a save and a few snapshots long. */
   #writes: Promise<void> = Promise.resolve();
   readonly #writeWatch: WriteWatch;
+  /** Members that named a term which cannot be true. */
+  readonly #impossibleSenders = new Set<NodeId>();
   #isPumpDue = false;
   #isSnapshotting = false;
   #isAnnouncing = false;
@@ -400,8 +402,17 @@ class Runner implements RaftRunner {
         this.#reads.answered(from, message);
         break;
       default:
+        if (!this.#raft.isWithinReach(message.term)) this.#warnOfTerm(from, message.term);
         this.#raft.step(from, message);
     }
+  }
+
+  /** Once for each sender: it will not stop. */
+  #warnOfTerm(from: NodeId, term: number): void {
+    if (this.#impossibleSenders.has(from)) return;
+    this.#impossibleSenders.add(from);
+    const { logger } = this.#options;
+    logger.warn({ from, term, own: this.#raft.term }, "a member speaks of an impossible term");
   }
 
   async #answer(from: NodeId, body: Uint8Array): Promise<Uint8Array> {

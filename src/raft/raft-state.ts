@@ -1,6 +1,7 @@
 import type { NodeId, Random } from "../kernel/index.ts";
 import { randomBelow } from "../kernel/index.ts";
 import type { ConfigurationHistory } from "./configuration.ts";
+import { maxLogNumber } from "./log-storage.ts";
 import type { Message, Outgoing } from "./message.ts";
 import type { DecidingSets } from "./quorum.ts";
 import type { RaftLog } from "./raft-log.ts";
@@ -70,6 +71,18 @@ export function becomeFollower(
   enterTerm(state, term);
   state.role = { kind: "follower", leader };
   restartElectionTimer(state);
+}
+
+/**
+ * Terms rise by one with an election, and pre-votes let nobody raise them alone; a recovery raises
+ * them by up to 2^20. So not even a node that was away for a century of elections, one a second, or
+ * for four thousand recoveries meets a term so far above its own: the sender is broken.
+ */
+const maxTermJump = 2 ** 32;
+
+/** Whether a term may be true. A node without any history has nothing to compare it with. */
+export function isWithinReach(state: RaftState, term: number): boolean {
+  return term <= maxLogNumber && (state.term === 0 || term - state.term <= maxTermJump);
 }
 
 /** A vote belongs to its term, so a new term begins without one. */

@@ -33,13 +33,14 @@ import {
   takeCommitted,
   takeSnapshot,
 } from "./following.ts";
-import type {
-  Configuration,
-  Entry,
-  EntryId,
-  HardState,
-  LogReader,
-  LogStorage,
+import {
+  type Configuration,
+  type Entry,
+  type EntryId,
+  type HardState,
+  type LogReader,
+  type LogStorage,
+  maxLogNumber,
 } from "./log-storage.ts";
 import type { Message, Outgoing } from "./message.ts";
 import type { Progress } from "./progress.ts";
@@ -50,6 +51,7 @@ import {
   type CommitAnnouncement,
   decidingSets,
   emptyOutbox,
+  isWithinReach,
   type RaftState,
   restartElectionTimer,
   send,
@@ -264,9 +266,15 @@ export class Raft {
     if (role.kind === "follower" && role.leader === from) suspectLeader(this.#state);
   }
 
+  /** Whether a message of this term would be looked at; one far above the own is not. */
+  isWithinReach(term: number): boolean {
+    return isWithinReach(this.#state, term);
+  }
+
   /** Takes in one message from a peer. Never waits; all that follows is in the next ready. */
   step(from: NodeId, message: Message): void {
     const state = this.#state;
+    if (!isWithinReach(state, message.term)) return;
     if (message.term > state.term && !this.#meetNewerTerm(from, message)) return;
     if (message.term < state.term) {
       this.#answerOlderTerm(from, message);
@@ -400,6 +408,10 @@ export class Raft {
     // Not the next term: others may reach that one as well, be it by a recovery of their own or
     // as lost voters that come back. Terms tell their history from this one.
     const jump = 1 + randomBelow(state.random, maxRecoveryJump);
+    assert(
+      state.term + jump <= maxLogNumber,
+      `the log has no room for a term after ${state.term}: start a new cluster and restore a backup in it`,
+    );
     becomeFollower(state, { term: state.term + jump, leader: undefined });
     const { term } = state;
     const index = log.lastIndex + 1;
