@@ -83,10 +83,16 @@ export class PendingProposals {
     }
     this.#count += 1;
     const id = named ?? `${session}:${this.#count.toString(36)}`;
+    let encoded: Uint8Array;
+    try {
+      encoded = encodeProposal({ id, data });
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#pending.set(id, {
       id,
-      encoded: encodeProposal({ id, data }),
+      encoded,
       deadlineMs: clock.monotonic() + timeoutMs,
       resolve,
       reject,

@@ -16,9 +16,14 @@ export type Proposal = { readonly id: string; readonly data: Uint8Array };
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder("utf-8", { fatal: true });
 
-/** One byte of length, the id, the data. */
+/** One byte of length, the id, the data. @throws RaftError `too_large` for an id out of bounds. */
 export function encodeProposal({ id, data }: Proposal): Uint8Array {
   const idBytes = textEncoder.encode(id);
+  if (idBytes.length === 0 || idBytes.length > maxIdBytes) {
+    // Whoever reads it would take it for no proposal, and its author would wait in vain.
+    const text = `A proposal's id has 1 to ${maxIdBytes} bytes, this one ${idBytes.length}. Take a shorter one.`;
+    throw new RaftError("too_large", text);
+  }
   const encoded = new Uint8Array(1 + idBytes.length + data.length);
   encoded[0] = idBytes.length;
   encoded.set(idBytes, 1);

@@ -262,6 +262,19 @@ t.test("a proposal can be withdrawn and may not be too large", async (t) => {
   await dispose([node]);
 });
 
+t.test("a proposal's id out of bounds is refused at once, on every node", async (t) => {
+  const nodes = await startCluster(new MemoryNetwork(), ["a", "b", "c"]);
+  for (const { runner } of nodes) {
+    for (const id of ["", "x".repeat(65), "é".repeat(33)]) {
+      const refusal = { code: "too_large", message: /has 1 to 64 bytes/ };
+      await t.rejects(runner.propose(bytesOf("named"), { ...soon(), id }), refusal);
+    }
+    await runner.propose(bytesOf("named"), { ...soon(), id: "é".repeat(32) });
+  }
+  t.strictSame(nodes[0]?.machine.texts, ["named"]);
+  await dispose(nodes);
+});
+
 t.test("a snapshot that cannot be read is not kept, and ends nothing", async (t) => {
   const network = new MemoryNetwork();
   const nodes = await startCluster(network, ["a", "b", "c"]);
