@@ -289,10 +289,11 @@ export function makeHandlers(backend: ApiBackend): Handlers {
           throw error;
         },
       );
-      const { clusterId, index, services } = backend.facts().state;
+      const { clusterId, index, services, maxVoters = null, quotas } = backend.facts().state;
       const specs = [...services.values()].map(({ spec }) => spec);
       const takenAt = timeText(backend.now());
-      return { clusterId, index, takenAt, isConfirmed, services: specs };
+      const settings = { maxVoters, quotas: Object.fromEntries(quotas) };
+      return { clusterId, index, takenAt, isConfirmed, services: specs, ...settings };
     },
     recovery: ({ signal }) => backend.recovery.view({ signal }),
     recover: ({ body, signal }) => backend.recovery.recover(body.lost, { signal }),

@@ -25,7 +25,7 @@ export type { EventQuery, EventsBackend } from "./event-handlers.ts";
 export type { EventsView, EventView, PastTaskView, PastView } from "./event-views.ts";
 export { type ApiBackend, makeHandlers } from "./handlers.ts";
 export type { IntentView } from "./intent-routes.ts";
-export type { KeptVolume, NamespaceView } from "./namespace-routes.ts";
+export { type KeptVolume, type NamespaceView, quotaSchema } from "./namespace-routes.ts";
 export type {
   DoctorLink,
   DoctorNode,

@@ -6,12 +6,13 @@ const namespaceParams = z.object({ namespace: z.string().min(1).max(128) });
 const serviceParams = z.object({ namespace: z.string(), name: z.string() });
 
 const amount = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const quotaShape = {
+/** What a namespace may have at the most; what is absent is not limited. */
+export const quotaSchema = z.object({
   cpuMillis: amount.optional(),
   memoryBytes: amount.optional(),
   tasks: amount.optional(),
   services: amount.optional(),
-};
+});
 
 const namespaceViewSchema = z.object({
   namespace: z.string(),
@@ -20,8 +21,7 @@ const namespaceViewSchema = z.object({
   /** Reserved, as a quota counts it. */
   cpuMillis: z.number(),
   memoryBytes: z.number(),
-  /** What it may have at the most; what is absent is not limited. */
-  quota: z.object(quotaShape),
+  quota: quotaSchema,
 });
 
 /** A volume whose data stays when the services that used it are removed. */
@@ -52,7 +52,7 @@ export const namespaceRoutes = {
     path: "/v1/namespaces/:namespace/quota",
     params: namespaceParams,
     query: nothing,
-    body: z.strictObject(quotaShape),
+    body: z.strictObject(quotaSchema.shape),
     response: namespaceViewSchema,
   },
   /** All services of a namespace, and its quota. */

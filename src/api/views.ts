@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { serviceSpecSchema } from "../spec/index.ts";
+import { quotaSchema } from "./namespace-routes.ts";
 
 /**
  * What the API shows. Times are RFC 3339 in UTC. Unknown fields are ignored by readers, so
@@ -63,6 +64,10 @@ export const backupSchema = z.object({
   /** Whether a quorum confirmed that the node which answered knew the newest state. */
   isConfirmed: z.boolean(),
   services: z.array(serviceSpecSchema),
+  /** How many are to vote at most; null where nobody said so. */
+  maxVoters: z.number().nullable().default(null),
+  /** By namespace. */
+  quotas: z.record(z.string(), quotaSchema).default({}),
 });
 
 /** What is left of a cluster whose quorum is lost. */

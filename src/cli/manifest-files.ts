@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { basename, dirname, relative, resolve } from "node:path";
-import { codeOf, messageOf } from "../kernel/index.ts";
+import { messageOf } from "../kernel/index.ts";
 import {
   formatProblem,
   type Manifest,
@@ -80,7 +80,7 @@ function readText(file: string | number, name: string): string {
   try {
     bytes = readBounded(file, maxFileLength + 1);
   } catch (error) {
-    throw new CliError("usage", `Cannot read ${name}: ${codeOf(error) ?? messageOf(error)}`, {
+    throw new CliError("usage", `Cannot read ${name}: ${messageOf(error)}`, {
       cause: error,
     });
   }

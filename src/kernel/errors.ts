@@ -22,9 +22,36 @@ export function assertNever(value: never): never {
   throw new Error(`Invariant broken: unexpected variant ${JSON.stringify(value)}`);
 }
 
-/** The text of anything that was thrown. */
+/** The text of anything that was thrown: of the operating system's failures in words. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  return wordsOf(error) ?? error.message;
+}
+
+/** What the file system's errors mean to who reads them, and what to do. */
+const fileProblems: Readonly<Record<string, string>> = {
+  EACCES: "permission is denied (run it as the user who owns the file)",
+  EDQUOT: "the disk quota is used up (free some space)",
+  EEXIST: "it is there already",
+  EIO: "the disk reports an input/output error (look at the disk)",
+  EISDIR: "it is a directory",
+  ELOOP: "its symbolic links go round in circles",
+  EMFILE: "too many files are open (raise the limit, ulimit -n)",
+  ENOENT: "it does not exist",
+  ENOSPC: "the disk is full (free some space)",
+  ENOTDIR: "a part of its path is no directory",
+  EPERM: "the system does not permit it",
+  EROFS: "the file system is read-only (mount it for writing)",
+};
+
+/** `ENOSPC: no space left on device, write` says too little; undefined for all other errors. */
+function wordsOf(error: Error): string | undefined {
+  if (!("syscall" in error) || typeof error.syscall !== "string") return undefined;
+  const code = codeOf(error) ?? "";
+  const problem = fileProblems[code];
+  if (problem === undefined) return undefined;
+  const path = "path" in error && typeof error.path === "string" ? `${error.path}: ` : "";
+  return `${path}${problem} [${code}, ${error.syscall}]`;
 }
 
 /** The `code` of anything that was thrown, where it has one (`ENOENT`, `not_found`, …). */

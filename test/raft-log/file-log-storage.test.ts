@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, readdirSync } from "node:fs";
-import { rm, stat, writeFile } from "node:fs/promises";
+import { rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { nodeId } from "../../src/kernel/index.ts";
@@ -247,6 +247,22 @@ t.test("what is missing is noticed", async (t) => {
     }
     for (const each of lost(await segmentNames(directory))) await rm(join(directory, each));
     await t.rejects(openSmall(directory), { code: "corrupt_log" }, name);
+  }
+});
+
+t.test("a segment that was cut short is no torn write, wherever the cut is", async (t) => {
+  const directory = await makeDirectory(t);
+  {
+    await using storage = await openSmall(directory);
+    await storage.save({ hardState, entries: entries(1, 20) });
+  }
+  const [name = ""] = await segmentNames(directory);
+  const path = join(directory, name);
+  const { size } = await stat(path);
+  for (const cut of [size - 1, 500, 1, 0]) {
+    await truncate(path, cut);
+    const message = `${name} at offset ${cut}: the file ends here`;
+    await t.rejects(openSmall(directory), { code: "corrupt_log", message }, String(cut));
   }
 });
 

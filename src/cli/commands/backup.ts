@@ -1,36 +1,17 @@
-import { createHash } from "node:crypto";
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
 import { resolve } from "node:path";
-import { z } from "zod";
-import type { Backup } from "../../api/index.ts";
-import { codeOf, messageOf } from "../../kernel/index.ts";
-import { type ServiceSpec, serviceSpecSchema } from "../../spec/index.ts";
+import type { NamespaceView } from "../../api/index.ts";
+import { voterCounts } from "../../cluster/index.ts";
+import type { ServiceSpec } from "../../spec/index.ts";
+import { type BackupContent, backupText, readBackup, writeDurably } from "../backup-file.ts";
 import { CliError } from "../cli-error.ts";
 import { followRollout } from "../follow.ts";
 import type { Session } from "../session.ts";
 import { describeChanges } from "./up.ts";
 
-/** Far above any real cluster's. */
-const maxFileBytes = 256 * 1024 * 1024;
 /** Of the services in one request, well below what one entry of the log takes. */
 const maxBatchBytes = 512 * 1024;
 
-const fileSchema = z.object({
-  skeinBackup: z.literal(1),
-  clusterId: z.string(),
-  index: z.number(),
-  takenAt: z.string(),
-  services: z.array(z.unknown()),
-  checksum: z.string(),
-});
+type Quota = NamespaceView["quota"];
 
 /** `skein backup FILE`: what the cluster agreed to run, at one index of the log. */
 export async function backup(session: Session, file: string): Promise<void> {
@@ -40,12 +21,12 @@ export async function backup(session: Session, file: string): Promise<void> {
       "degraded: no quorum confirmed that this node knows the newest state; the backup is what this node knows\n",
     );
   }
-  writeDurably(resolve(session.workingDirectory, file), textOf(taken));
+  writeDurably(resolve(session.workingDirectory, file), backupText(taken));
   const { services, index } = taken;
   session.print(
     session.output === "json"
       ? `${JSON.stringify({ file, index, services: services.length })}\n`
-      : `${services.length} services as of entry ${index} are in ${file}. It holds their environment: keep it secret.\n`,
+      : `${amountsOf(taken)} as of entry ${index} are in ${file}. It holds their environment: keep it secret.\n`,
   );
 }
 
@@ -55,28 +36,22 @@ export async function restore(
   file: string,
   { detach }: { readonly detach?: boolean },
 ): Promise<void> {
-  const services = readBackup(resolve(session.workingDirectory, file), file);
-  const { client, signal } = session;
+  const content = readBackup(resolve(session.workingDirectory, file), file);
+  const { services } = content;
+  const isTable = session.output !== "json";
+  if (services.length === 0 && isTable) session.print(`${file} holds no services.\n`);
   const batches = batchesOf(services);
   // All of it is looked at before any of it is changed.
+  for (const batch of batches) await checkServices(session, batch);
+  const quotas = await newQuotas(session, content);
   for (const batch of batches) {
-    const { changes } = await client.call("applyServices", {
-      body: { services: batch, dryRun: true },
-      signal,
-    });
-    const other = changes.find(({ action }) => action === "update");
-    if (other === undefined) continue;
-    throw new CliError(
-      "conflict",
-      `Service ${other.namespace}/${other.name} runs here already, in another form. A backup is restored into a new cluster; or remove it first: skein rm ${other.name} -n ${other.namespace}`,
-    );
-  }
-  for (const batch of batches) {
+    const { client, signal } = session;
     const body = { services: batch, dryRun: false };
     const applied = await client.call("applyServices", { query: { queue: "false" }, body, signal });
     if (session.output === "json") session.print(`${JSON.stringify(applied, undefined, 2)}\n`);
     else session.print(describeChanges(applied, false));
   }
+  await restoreSettings(session, { quotas, maxVoters: content.maxVoters });
   if (detach) return;
   const namespaces = Map.groupBy(services, ({ namespace }) => namespace);
   for (const [namespace, members] of namespaces) {
@@ -85,67 +60,85 @@ export async function restore(
   }
 }
 
-function textOf({ clusterId, index, takenAt, services }: Backup): string {
-  const content = { skeinBackup: 1 as const, clusterId, index, takenAt, services };
-  return `${JSON.stringify({ ...content, checksum: checksumOf(content) }, undefined, 2)}\n`;
+async function checkServices(
+  { client, signal }: Session,
+  services: readonly ServiceSpec[],
+): Promise<void> {
+  const body = { services: [...services], dryRun: true };
+  const { changes } = await client.call("applyServices", { body, signal });
+  const other = changes.find(({ action }) => action === "update");
+  if (other === undefined) return;
+  throw new CliError(
+    "conflict",
+    `Service ${other.namespace}/${other.name} runs here already, in another form. A backup is restored into a new cluster; or remove it first: skein rm ${other.name} -n ${other.namespace}`,
+  );
 }
 
-/** Over the content's compact JSON, so that a reformatted file still matches. */
-function checksumOf(content: object): string {
-  return `sha256:${createHash("sha256").update(JSON.stringify(content)).digest("hex")}`;
-}
-
-function readBackup(path: string, name: string): readonly ServiceSpec[] {
-  const parsed = fileSchema.safeParse(readJson(path, name));
-  if (!parsed.success) {
-    throw new CliError("usage", `${name} is no backup that this version can read.`);
-  }
-  const { checksum, ...content } = parsed.data;
-  if (checksumOf(content) !== checksum) {
-    throw new CliError(
-      "usage",
-      `${name} is damaged or was changed: its checksum does not match. Use another backup.`,
-    );
-  }
-  return z.array(serviceSpecSchema).parse(content.services) as readonly ServiceSpec[];
-}
-
-function readJson(path: string, name: string): unknown {
-  try {
-    const bytes = readFileSync(path);
-    if (bytes.byteLength > maxFileBytes) {
-      throw new CliError("usage", `${name} is larger than ${maxFileBytes / 2 ** 20} MiB.`);
+/** The quotas that are not set here yet. @throws CliError where another one is. */
+async function newQuotas(
+  { client, signal }: Session,
+  { quotas }: BackupContent,
+): Promise<ReadonlyMap<string, Quota>> {
+  const wanted = new Map(Object.entries(quotas));
+  if (wanted.size === 0) return wanted;
+  for (const { namespace, quota } of await client.call("listNamespaces", { signal })) {
+    const other = wanted.get(namespace);
+    if (other === undefined || Object.keys(quota).length === 0) continue;
+    if (!isSameQuota(quota, other)) {
+      throw new CliError(
+        "conflict",
+        `Namespace ${namespace} has another quota here. A backup is restored into a new cluster; or take it away first: skein ns quota ${namespace} --none`,
+      );
     }
-    return JSON.parse(bytes.toString("utf8"));
-  } catch (error) {
-    if (error instanceof CliError) throw error;
-    const why =
-      error instanceof SyntaxError ? "it is no JSON" : (codeOf(error) ?? messageOf(error));
-    throw new CliError("usage", `Cannot read ${name}: ${why}`, { cause: error });
+    wanted.delete(namespace);
   }
+  return wanted;
 }
 
-/** Whole under its name, or not there: a backup that is cut off is worse than none. */
-function writeDurably(path: string, text: string): void {
-  const temporary = `${path}.part`;
-  try {
-    const descriptor = openSync(temporary, "w", 0o600);
-    try {
-      const bytes = Buffer.from(text);
-      for (let written = 0; written < bytes.byteLength; ) {
-        written += writeSync(descriptor, bytes, written);
-      }
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw new CliError("failed", `Cannot write ${path}: ${codeOf(error) ?? messageOf(error)}`, {
-      cause: error,
-    });
+function isSameQuota(left: Quota, right: Quota): boolean {
+  const amounts = ["cpuMillis", "memoryBytes", "tasks", "services"] as const;
+  return amounts.every((amount) => left[amount] === right[amount]);
+}
+
+async function restoreSettings(
+  session: Session,
+  {
+    quotas,
+    maxVoters,
+  }: { readonly quotas: ReadonlyMap<string, Quota>; readonly maxVoters: number | null },
+): Promise<void> {
+  const { client, signal, output } = session;
+  const print = (text: string) => {
+    if (output !== "json") session.print(text);
+  };
+  // After the services: what is over its quota already may stay.
+  for (const [namespace, quota] of quotas) {
+    await client.call("setQuota", { params: { namespace }, body: quota, signal });
+    print(`quota of namespace ${namespace} set\n`);
   }
+  const count = voterCounts.find((allowed) => allowed === maxVoters);
+  if (count === undefined) return;
+  await client.call("setMaxVoters", { body: { maxVoters: count }, signal });
+  print(`at most ${count} are to vote\n`);
+}
+
+/** "3 services and 1 quota". */
+function amountsOf({
+  services,
+  quotas,
+  maxVoters,
+}: {
+  readonly services: readonly unknown[];
+  readonly quotas: object;
+  readonly maxVoters: number | null;
+}): string {
+  const count = (many: number, what: string) => `${many} ${what}${many === 1 ? "" : "s"}`;
+  const parts = [
+    count(services.length, "service"),
+    ...(Object.keys(quotas).length > 0 ? [count(Object.keys(quotas).length, "quota")] : []),
+    ...(maxVoters === null ? [] : ["the number of voters"]),
+  ];
+  return new Intl.ListFormat("en").format(parts);
 }
 
 function batchesOf(services: readonly ServiceSpec[]): readonly ServiceSpec[][] {

@@ -73,6 +73,7 @@ export class SegmentLog {
       let cursor: Cursor | undefined;
       for (const [position, segment] of segments.entries()) {
         assertFollows(segments[position - 1], segment);
+        assertWhole(segment, segmentBytes);
         cursor = await scan(segment, sequence, {
           disk,
           isLast: position === segments.length - 1,
@@ -188,6 +189,15 @@ function assertFollows(previous: Segment | undefined, segment: Segment): void {
   if (previous === undefined || segment.number === previous.number + 1) return;
   const problem = `the file after it is missing, the next one there is number ${segment.number}`;
   throw corruptLog({ path: previous.path, offset: previous.bytes }, problem);
+}
+
+/**
+ * A segment is made whole before it gets its name. What was cut off might have been acknowledged,
+ * and would pass for a write that was never finished.
+ */
+function assertWhole({ path, bytes }: Segment, segmentBytes: number): void {
+  if (bytes >= segmentBytes) return;
+  throw corruptLog({ path, offset: bytes }, `the file ends here, it had ${segmentBytes} bytes`);
 }
 
 async function scan(
