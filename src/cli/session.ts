@@ -36,7 +36,7 @@ export async function warnWithoutQuorum(session: Session): Promise<void> {
     return;
   }
   session.note(
-    `degraded: ${quorum.votersAlive} of ${quorum.voters} voters reachable; containers run and traffic flows, changes have to wait\n`,
+    `degraded: ${quorum.votersAlive} of ${quorum.voters} voters reachable; containers run and traffic flows, changes have to wait. If the others are gone for good: skein recover\n`,
   );
 }
 

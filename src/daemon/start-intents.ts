@@ -92,7 +92,7 @@ export function startIntents(
         if (!raft.status.get().hasQuorum) {
           throw new ApiError(
             "no_quorum",
-            "There is no quorum now. It waits on; see: skein queue ls",
+            "There is no quorum now. It waits on; see: skein queue ls. If the voters are gone for good: skein recover",
           );
         }
         const left = await desk.release(number).catch(asApiError);
@@ -110,7 +110,7 @@ function toldOf({ number, command, refusal }: Intent): ToldIntent {
 function queuedText({ number, node, change }: IntentView): string {
   return [
     `Queued: no quorum. "${change}" is kept on ${node} with the number ${number}`,
-    "and runs once when a majority of the voters is back.",
+    "and runs once when a majority of the voters is back; if that is gone for good: skein recover.",
     `Containers run on. See: skein queue ls; take it back: skein queue cancel ${number}`,
   ].join(" ");
 }

@@ -186,7 +186,7 @@ export class PendingProposals {
 export function noQuorum(why: string): RaftError {
   return new RaftError(
     "no_quorum",
-    `No quorum, so the cluster cannot decide now: ${why}. What runs goes on. Check that a majority of the voters is up and reachable.`,
+    `No quorum, so the cluster cannot decide now: ${why}. What runs goes on. Check that a majority of the voters is up and reachable; if it is gone for good, go on without it: skein recover`,
   );
 }
 

@@ -34,7 +34,7 @@ function statusText(view: StatusView, nowMs: number): string {
 function healthText({ quorum }: StatusView): string {
   const voters = `${quorum.votersAlive} of ${quorum.voters} voters`;
   if (!quorum.hasQuorum) {
-    return `degraded: ${voters}, no quorum; containers run and traffic flows, changes have to wait`;
+    return `degraded: ${voters}, no quorum; containers run and traffic flows, changes have to wait. If the others are gone for good: skein recover`;
   }
   return quorum.votersAlive < quorum.voters ? `degraded: ${voters}` : `healthy: ${voters}`;
 }
