@@ -153,6 +153,7 @@ export async function startDaemon(
     },
     state,
     statuses: agent.statuses,
+    hasLooked: agent.hasLooked,
     routesIndex: routes.routesIndex,
     awaited: routes.awaited,
     eventsHead: new Cell(0),

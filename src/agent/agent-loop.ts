@@ -48,6 +48,8 @@ export type AgentOptions = {
 export interface Agent extends AsyncDisposable {
   /** What this node has to say of its tasks. */
   readonly statuses: ReadableCell<readonly TaskStatus[]>;
+  /** Whether it has seen its containers: until then it knows of none, which says nothing. */
+  readonly hasLooked: ReadableCell<boolean>;
 }
 
 /** Makes this node run what was agreed, for as long as it is not disposed. */
@@ -60,6 +62,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 class RunningAgent implements Agent {
   readonly #options: AgentOptions;
   readonly #statuses = new Cell<readonly TaskStatus[]>([]);
+  readonly #hasLooked = new Cell(false);
   readonly #wakeup = new Wakeup();
   readonly #stopping = new AbortController();
   readonly #health: HealthMonitor;
@@ -90,6 +93,10 @@ class RunningAgent implements Agent {
 
   get statuses(): ReadableCell<readonly TaskStatus[]> {
     return this.#statuses;
+  }
+
+  get hasLooked(): ReadableCell<boolean> {
+    return this.#hasLooked;
   }
 
   start(): void {
@@ -142,6 +149,7 @@ class RunningAgent implements Agent {
     this.#records = plan.records;
     if (isSettled.get()) for (const action of plan.actions) this.#actions.run(action);
     this.#publish();
+    this.#hasLooked.set(true);
     if (plan.nextWakeMs !== undefined) this.#wakeAt(plan.nextWakeMs);
   }
 

@@ -26,6 +26,11 @@ type ReportOptions = {
   >;
   readonly state: ReadableCell<ClusterState>;
   readonly statuses: ReadableCell<readonly TaskStatus[]>;
+  /**
+   * Whether this node has seen its containers. Until then it says nothing, and what it said
+   * before holds: a report without tasks would tell that they have ended.
+   */
+  readonly hasLooked: ReadableCell<boolean>;
   readonly routesIndex: ReadableCell<number>;
   /** What a roll-out waits for and this node does not know to serve yet. */
   readonly awaited: ReadableCell<readonly TaskId[]>;
@@ -54,6 +59,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
     fixed,
     state,
     statuses,
+    hasLooked,
     routesIndex,
     awaited,
     log,
@@ -94,6 +100,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
   }
 
   function look(): void {
+    if (!hasLooked.get()) return;
     const report = current();
     if (
       last === undefined ||
@@ -109,15 +116,26 @@ export function startReportLoop(options: ReportOptions): Disposable {
     }
   }
 
-  const changing = [state, statuses, routesIndex, awaited, pending, isDialOutOnly, eventsHead];
+  const changing = [
+    state,
+    statuses,
+    hasLooked,
+    routesIndex,
+    awaited,
+    pending,
+    isDialOutOnly,
+    eventsHead,
+  ];
   const stop = onChange(changing, look, {
     delayMs: coalesceMs,
     clock,
   });
   const stopping = new AbortController();
   const sendNowAndThen = () => {
-    const report = current();
-    if (!sameValue(report, last)) send(report);
+    if (hasLooked.get()) {
+      const report = current();
+      if (!sameValue(report, last)) send(report);
+    }
     // Rejects only by the end of the loop.
     clock.sleep(quietIntervalMs, { signal: stopping.signal }).then(sendNowAndThen, () => undefined);
   };

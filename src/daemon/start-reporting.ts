@@ -56,6 +56,7 @@ export async function startReporting(
       },
       state: store.state,
       statuses: agent.statuses,
+      hasLooked: agent.hasLooked,
       eventsHead,
       routesIndex,
       awaited,

@@ -228,6 +228,20 @@ t.test("what ends", async (t) => {
     t.match(only(agent.statuses.get()), { phase: "running", restarts: 0 });
   });
 
+  t.test("nothing is known of the containers until the engine has told of them", async (t) => {
+    await using rig = new Rig();
+    const first = await rig.start();
+    await first[Symbol.asyncDispose]();
+    rig.machine.isReachable = false;
+    const agent = await rig.start();
+    await rig.clock.advance(20_000);
+    t.equal(agent.hasLooked.get(), false);
+    rig.machine.isReachable = true;
+    await rig.clock.advance(10_000);
+    t.equal(agent.hasLooked.get(), true);
+    t.match(only(agent.statuses.get()), { phase: "running", restarts: 0 });
+  });
+
   t.test("an engine that goes away during a start is tried again as if nothing was", async (t) => {
     await using rig = new Rig({ machine: { startDelayMs: 2_000 } });
     const agent = await rig.start();
