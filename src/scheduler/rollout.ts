@@ -129,7 +129,7 @@ function dropSuperfluous(draft: Draft, service: Service, position: Position): Po
     if (!isLookedAt(draft, task)) draft.stop(task, "Another task does the same work.");
   }
   if (kept === undefined) {
-    return withoutOutdatedDoubles(draft, withoutLostDoubles(draft, service, position));
+    return withoutOutdatedDoubles(draft, service, withoutLostDoubles(draft, service, position));
   }
   const isDone = isProven(draft, service, position, kept);
   const leaving = position.leaving.filter(({ task, cause }) => {
@@ -161,12 +161,18 @@ function withoutLostDoubles(draft: Draft, service: Service, position: Position):
 /**
  * An update that is overtaken by another leaves the old task and its unfinished successor. One
  * of them is enough until the newest serves; both might take the room that the newest needs.
+ * The one that has been serving for `monitorMs` stays: the other may have come up just now, only
+ * to crash again.
  */
-function withoutOutdatedDoubles(draft: Draft, position: Position): Position {
+function withoutOutdatedDoubles(draft: Draft, service: Service, position: Position): Position {
   const { facts } = draft;
+  const { monitorMs } = rolloutOf(service);
+  const hasProven = ({ task }: Position["leaving"][number]) =>
+    facts.now - (facts.settledSinceMs(task) ?? facts.now) >= monitorMs;
   const [kept, ...doubles] = position.leaving.toSorted(
     (a, b) =>
       Number(facts.isSettled(b.task)) - Number(facts.isSettled(a.task)) ||
+      Number(hasProven(b)) - Number(hasProven(a)) ||
       Number(a.cause === "drain") - Number(b.cause === "drain") ||
       a.task.createdAtMs - b.task.createdAtMs ||
       (a.task.id < b.task.id ? -1 : 1),

@@ -166,6 +166,28 @@ t.test("a good update", async (t) => {
     );
   });
 
+  t.test("that overtakes another keeps the old task, though its node drains", async (t) => {
+    const world = new World(["n1", "n2", "n3"], { startMs: { min: 0, max: 1 } });
+    const mode = { kind: "replicated", replicas: 1 } as const;
+    const put = (image: string) =>
+      world.put({ mode, update: update({ monitorMs: 5_000 }), template: template({ image }) });
+    put("web:1");
+    world.run(10_000);
+    const [old] = world.running();
+    put("web:2");
+    world.run(1_000);
+    world.drain(old?.nodeId ?? "");
+    t.equal(world.serving().length, 2, "the second has come up just now");
+    put("web:3");
+    world.run(1_000);
+    t.ok(world.running().some(({ id }) => id === old?.id));
+    world.run(30_000, () => t.ok(world.serving().length >= 1));
+    t.strictSame(
+      world.running().map(({ revision }) => revision),
+      [3],
+    );
+  });
+
   t.test("parallelism 0 replaces all at once", async (t) => {
     const world = new World(["n1", "n2"]);
     world.put({ update: update({ parallelism: 0 }) });
