@@ -5,6 +5,8 @@ import type { Machine } from "./gossip/machine.ts";
 /** What a machine keeps while it is without power. */
 export class MemoryDisk {
   incarnation = 0;
+  /** Changes that wait for a quorum, as they are stored. */
+  intents: Uint8Array | undefined;
   /** Of a write, in ms; more where the disk is slow. */
   maxWriteMs = 3;
   readonly #log = new MemoryLogStorage();

@@ -1,7 +1,8 @@
 import type { ClusterState, Service, Task } from "../../src/cluster/index.ts";
 import { encodeState } from "../../src/cluster/snapshot.ts";
 import type { ServiceKey, TaskId } from "../../src/kernel/index.ts";
-import { isUpToDate } from "../../src/scheduler/facts.ts";
+import { isUpToDate, priorityOf } from "../../src/scheduler/facts.ts";
+import { wasPreempted } from "../../src/scheduler/reasons.ts";
 import { isJobMode } from "../../src/spec/index.ts";
 import { JobChecker } from "./job-checker.ts";
 import type { Ring } from "./ring.ts";
@@ -70,9 +71,9 @@ export class AgreedChecker {
       if (hasEnded && !this.#endedAtMs.has(id)) this.#endedAtMs.set(id, nowMs);
       if (next === undefined) this.#forgotten.add(id);
       else this.#checkStep(task, next);
-      if (task.desired === "running" && next?.desired !== "running") {
-        this.#checkStop(before, state, task);
-      }
+      if (task.desired !== "running" || next?.desired === "running") continue;
+      if (next !== undefined && wasPreempted(next)) this.#checkPreempted(state, next);
+      else this.#checkStop(before, state, task);
     }
     const created = [...state.tasks.values()].filter(({ id }) => !before.tasks.has(id));
     for (const { id } of created) {
@@ -112,13 +113,24 @@ export class AgreedChecker {
     }
   }
 
+  /** Room is made for those of a higher priority only. */
+  #checkPreempted({ services }: ClusterState, { id, service, stopReason = "" }: Task): void {
+    const by = services.get(/^Preempted by (.+)\.\d+ \(/.exec(stopReason)?.[1] as ServiceKey);
+    // Either may have been removed at the same time.
+    const own = services.get(service);
+    if (by === undefined || own === undefined || priorityOf(by) > priorityOf(own)) return;
+    this.#fail(`${id} of ${service} had to make room for no higher one: ${stopReason}`);
+  }
+
   /** Never fewer than wanted because of us: what serves is stopped only when others do its work. */
   #checkStop(before: ClusterState, state: ClusterState, task: Task): void {
     const service = state.services.get(task.service);
     const { mode, update } = service?.spec ?? {};
     if (service === undefined || mode === undefined || isJobMode(mode)) return;
     const isGlobal = mode.kind === "global";
-    if (isGlobal && state.nodes.get(task.nodeId)?.eligibility === "drain") return;
+    // Neither can start first: one is bound to its node, the other may never run twice.
+    const stopsFirst = isGlobal || service.spec.failover?.isFenced === true;
+    if (stopsFirst && state.nodes.get(task.nodeId)?.eligibility === "drain") return;
     const template = before.services.get(task.service)?.templates.get(task.revision);
     if (template === undefined || !isGood(template)) return;
     // Its successor may have come up since the last look.

@@ -4,6 +4,7 @@ import { AgreedChecker } from "./agreed-checker.ts";
 import type { Daemon } from "./daemon.ts";
 import { EngineChecker } from "./engine-checker.ts";
 import type { Host } from "./host.ts";
+import { IntentChecker } from "./intent-checker.ts";
 import type { Ring } from "./ring.ts";
 import { lookMs, Sightings } from "./sightings.ts";
 
@@ -13,12 +14,14 @@ type Heard = { readonly epoch: number; readonly report: NodeReport };
 export class Checker {
   readonly agreed: AgreedChecker;
   readonly sightings: Sightings;
+  readonly intents: IntentChecker;
   readonly #ring: Ring;
   readonly #engines: EngineChecker;
 
   constructor(ring: Ring) {
     this.#ring = ring;
     this.sightings = new Sightings(ring);
+    this.intents = new IntentChecker(ring);
     this.agreed = new AgreedChecker(ring, this.sightings);
     this.#engines = new EngineChecker(ring, this.agreed, this.sightings);
     this.#keepLooking();
@@ -33,11 +36,17 @@ export class Checker {
     const { store, observations, gossip } = daemon;
     const take = () => {
       const state = store.state.get();
+      this.intents.take(this.#ring.agreed, state);
       this.agreed.take(state);
       this.#engines.told(host, state.tasks.values());
     };
     take();
     store.state.subscribe(take);
+    store.tell({
+      applied: ({ after, command }) => this.intents.accepted(after.index, command),
+      restored: () => undefined,
+      snapshotTaken: () => undefined,
+    });
     const heard = new Map<NodeId, Heard>();
     observations.subscribe(() => {
       for (const [owner, report] of observations.get().reports) {
@@ -52,13 +61,15 @@ export class Checker {
 
   /** What was promised for the end, when all has been well for a while. */
   atEnd(): string | undefined {
-    return this.agreed.hasJumped ? undefined : this.agreed.jobs.missedDueTime();
+    const lost = this.intents.lost();
+    return lost ?? (this.agreed.hasJumped ? undefined : this.agreed.jobs.missedDueTime());
   }
 
   #keepLooking(): void {
     this.#ring.queue.after(lookMs, () => {
       this.sightings.look();
       this.#engines.look();
+      this.intents.look();
       for (const { id, daemon } of this.#ring.hosts) {
         const [warning] = daemon?.warnings() ?? [];
         if (warning !== undefined) this.#ring.violated(`${id} warns: ${warning}`);

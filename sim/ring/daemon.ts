@@ -3,17 +3,27 @@ import {
   ClusterStore,
   type Command,
   type Observations,
-  type Outcome,
+  type SubmitOptions,
 } from "../../src/cluster/index.ts";
 import { watchDigests } from "../../src/daemon/digest-watch.ts";
 import { startDrainWatch } from "../../src/daemon/drain-watch.ts";
 import { watchFactsKnown } from "../../src/daemon/facts-known.ts";
+import { startFenceWatch } from "../../src/daemon/fence-watch.ts";
 import { observe } from "../../src/daemon/observe.ts";
 import { startReportLoop } from "../../src/daemon/report-loop.ts";
 import { startRouteLoop } from "../../src/daemon/route-loop.ts";
 import { watchSettled } from "../../src/daemon/settled.ts";
 import { startVoterLoop } from "../../src/daemon/voter-loop.ts";
 import { type Gossip, startGossip } from "../../src/gossip/index.ts";
+import {
+  type ChangeOutcome,
+  decodeIntents,
+  type Intent,
+  IntentDesk,
+  IntentQueue,
+  isIntentCommand,
+  noIntents,
+} from "../../src/intents/index.ts";
 import { Cell, type Logger, type NodeId, type ReadableCell } from "../../src/kernel/index.ts";
 import type { PeerNetwork } from "../../src/network/index.ts";
 import { type RaftRunner, startRaft } from "../../src/raft/index.ts";
@@ -48,7 +58,12 @@ export type Daemon = {
   readonly isSettled: ReadableCell<boolean>;
   readonly scheduler: SchedulerLoop;
   readonly agent: Agent;
-  submit(command: Command): Promise<Outcome>;
+  /** As the API does: what cannot be agreed for want of a quorum may be kept. */
+  change(command: Command): Promise<ChangeOutcome>;
+  /** What is kept here. */
+  readonly intents: ReadableCell<readonly Intent[]>;
+  /** A person decides about what was refused. */
+  decide(number: number, what: "cancel" | "release"): Promise<unknown>;
   warnings(): readonly string[];
 };
 
@@ -103,8 +118,17 @@ export async function startDaemon(
     const indexes = [...observations.get().reports.values()].map(({ logIndex = 0 }) => logIndex);
     knownHead.set(Math.max(0, ...indexes));
   });
-  const submit = (command: Command, wanted: { readonly signal: AbortSignal }) =>
-    store.submit(raft, command, wanted);
+  const submit = (command: Command, wanted: SubmitOptions) => store.submit(raft, command, wanted);
+  const queue = openIntents(host.disk);
+  const desk = new IntentDesk({
+    queue,
+    state: store.state,
+    log: raft.status,
+    submit,
+    clock,
+    random,
+    logger,
+  });
   const isLeader = new Cell(false);
   raft.status.subscribe(() => isLeader.set(raft.status.get().leader === self));
   const digests = watchDigests({ self, store, observations, logger });
@@ -120,6 +144,7 @@ export async function startDaemon(
     logger,
   });
   const barrier: RaftRunner["barrier"] = (wanted) => raft.barrier(wanted);
+  const fence = startFenceWatch({ self, state, barrier, clock, logger });
   const isSettled = watchSettled({ barrier, clock, logger, signal });
   const proxy = host.proxy.clientFor(machine);
   const isReady = watchFactsKnown({ self, state, observations, isSettled, clock, signal });
@@ -137,6 +162,7 @@ export async function startDaemon(
     isSettled,
     drained: (task) => draining.drained.get().has(task.id),
     drainChanged: draining.drained,
+    fencedOff: fence.fencedOff,
     clock,
     logger,
   });
@@ -174,9 +200,21 @@ export async function startDaemon(
     isSettled,
     scheduler,
     agent,
-    submit: (command) => submit(command, { signal }),
+    change: (command) =>
+      isIntentCommand(command)
+        ? desk.change(command, { author: "a user", mayQueue: true, signal })
+        : submit(command, { signal }),
+    intents: queue.intents,
+    decide: (number, what) => desk[what](number),
     warnings: () => digests.warnings(),
   };
+}
+
+function openIntents(disk: SimDisk): IntentQueue {
+  const stored = disk.intents === undefined ? undefined : decodeIntents(disk.intents);
+  return new IntentQueue(stored ?? noIntents, (bytes) => {
+    disk.intents = bytes;
+  });
 }
 
 function startOwnGossip(

@@ -1,6 +1,6 @@
 import { type ClusterState, type Service, type Task, templateOf } from "../../src/cluster/index.ts";
 import type { NodeId, ServiceKey } from "../../src/kernel/index.ts";
-import { isUpToDate } from "../../src/scheduler/facts.ts";
+import { isUpToDate, priorityOf } from "../../src/scheduler/facts.ts";
 import type { TaskTemplate } from "../../src/spec/index.ts";
 import { isJobMode } from "../../src/spec/index.ts";
 import { taskOf } from "./engine.ts";
@@ -22,11 +22,15 @@ export function whatIsWrong(ring: Ring): string | undefined {
   );
 }
 
+type Holder = { readonly cpuMillis: number; readonly priority: number };
+
 /** The ring as it is at this moment. */
 class End {
   readonly state: ClusterState;
   readonly hosts: ReadonlyMap<NodeId, Host>;
   readonly #free = new Map<NodeId, number>();
+  /** What has the room that is not free, by node. */
+  readonly #holders = new Map<NodeId, Holder[]>();
 
   constructor({ agreed, hosts }: Ring) {
     this.state = agreed;
@@ -40,10 +44,13 @@ class End {
     for (const task of agreed.tasks.values()) {
       if (task.desired !== "running" || task.result !== undefined) continue;
       // Their room is free again before long.
-      if (isJobMode(agreed.services.get(task.service)?.spec.mode ?? { kind: "global" })) continue;
+      const service = agreed.services.get(task.service);
+      if (isJobMode(service?.spec.mode ?? { kind: "global" })) continue;
       const needs = templateOf(agreed, task)?.reservations.cpuMillis ?? 0;
       const free = this.#free.get(task.nodeId);
       if (free !== undefined) this.#free.set(task.nodeId, free - needs);
+      const holder = { cpuMillis: needs, priority: priorityOf(service) };
+      this.#holders.set(task.nodeId, [...(this.#holders.get(task.nodeId) ?? []), holder]);
     }
   }
 
@@ -51,6 +58,17 @@ class End {
     return [...this.#free].some(
       ([node, free]) => (only ?? node) === node && free >= (reservations.cpuMillis ?? 0),
     );
+  }
+
+  /** Whether it would fit somewhere if those of a lower priority went. */
+  fitsByRight(service: Service, only?: NodeId): boolean {
+    const { cpuMillis = 0 } = service.spec.template.reservations;
+    const priority = priorityOf(service);
+    return [...this.#free].some(([node, free]) => {
+      const lower = (this.#holders.get(node) ?? []).filter((each) => each.priority < priority);
+      const freed = lower.reduce((sum, each) => sum + each.cpuMillis, free);
+      return (only ?? node) === node && freed >= cpuMillis;
+    });
   }
 
   /** Nodes that should run global services. */
@@ -98,33 +116,42 @@ function wrongOf(end: End, key: ServiceKey, service: Service): string | undefine
   if (places.size !== there.length) return `${key} has two tasks in one place`;
   const count = mode.kind === "replicated" ? mode.replicas : end.nodes.length;
   if (there.length > count) return `${key} has ${there.length} tasks instead of ${count}`;
-  if (mode.kind === "replicated" && there.length < count && end.fits(template)) {
+  if (mode.kind === "replicated" && there.length < count && end.fitsByRight(service)) {
     return `${key} has ${there.length} tasks instead of ${count}, and there is room`;
   }
   const lacking = wanted?.find((node) => !there.some(({ nodeId }) => nodeId === node));
-  if (lacking !== undefined && end.fits(template, lacking)) return `${key} lacks one on ${lacking}`;
+  if (lacking !== undefined && end.fitsByRight(service, lacking))
+    return `${key} lacks one on ${lacking}`;
   for (const task of there) {
     const isGone = end.hosts.get(task.nodeId)?.state !== "running";
-    if (isGone && !end.fits(template)) continue;
+    if (isGone && !end.fitsByRight(service)) continue;
     if (!end.isServing(task)) return `${task.id} of ${key} does not serve on ${task.nodeId}`;
     const only = mode.kind === "global" ? task.nodeId : undefined;
     const isOutdated = !isUpToDate(service, task.revision) && service.rollout !== "paused";
     const isDrained = end.state.nodes.get(task.nodeId)?.eligibility === "drain";
     // One that stops first has the room of the one before.
     const hasOwnRoom = service.spec.update.order === "stop-first" && !isDrained;
-    if ((isOutdated || isDrained) && (hasOwnRoom || end.fits(template, only))) {
+    // An update waits for room; what has to leave its node takes it from those below.
+    const hasRoom = isDrained ? end.fitsByRight(service, only) : end.fits(template, only);
+    if ((isOutdated || isDrained) && (hasOwnRoom || hasRoom)) {
       return `${task.id} of ${key} is ${isOutdated ? "outdated" : "on a drained node"}`;
     }
   }
   return undefined;
 }
 
-function wrongOfJob(end: End, key: ServiceKey, { spec, runs = [] }: Service): string | undefined {
+function wrongOfJob(end: End, key: ServiceKey, service: Service): string | undefined {
+  const { spec, runs = [] } = service;
   // The next due time may be now.
   if (spec.schedule !== undefined) return undefined;
   const active = runs.find(({ state }) => state === "active");
   if (active === undefined) return runs.length === 0 ? `${key} was never run` : undefined;
-  return end.fits(spec.template) ? `run ${active.number} of ${key} does not end` : undefined;
+  // One that runs on every node needs the room of each; where it is at work, it has room.
+  const hasRoom =
+    spec.mode.kind === "global-job"
+      ? end.nodes.every((node) => end.fitsByRight(service, node))
+      : end.fitsByRight(service);
+  return hasRoom ? `run ${active.number} of ${key} does not end` : undefined;
 }
 
 /** Containers of tasks that should not run. */

@@ -3,6 +3,7 @@ import type { TaskId } from "../../src/kernel/index.ts";
 import type { Container, ContainerRequest } from "../../src/runtime/index.ts";
 import { type AgreedChecker, knownMs } from "./agreed-checker.ts";
 import { restartsOf, taskOf } from "./engine.ts";
+import { FenceChecker } from "./fence-checker.ts";
 import type { Host } from "./host.ts";
 import type { Ring } from "./ring.ts";
 import type { Sightings } from "./sightings.ts";
@@ -14,6 +15,8 @@ const drainMs = 10_000;
  * knowing it: 10 s to drain, a grace period of 5 s, and the rest for the log and the engine.
  */
 export const endWithinMs = 35_000;
+/** A fenced task may run for 12 s without an answer; and a leader may be new, or held up. */
+const answeredMs = 15_000;
 /** An unhealthy container may have recovered by the time that it is stopped. */
 const recoveredMs = 8_000;
 
@@ -23,6 +26,7 @@ export class EngineChecker {
   readonly #ring: Ring;
   readonly #agreed: AgreedChecker;
   readonly #sightings: Sightings;
+  readonly #fences: FenceChecker;
   /** When this life of a node's daemon learnt that a task should stop. */
   readonly #toldAtMs = new Map<string, number>();
   readonly #startedJobs = new Map<TaskId, string>();
@@ -32,6 +36,7 @@ export class EngineChecker {
     this.#ring = ring;
     this.#agreed = agreed;
     this.#sightings = sightings;
+    this.#fences = new FenceChecker(ring, agreed);
     for (const host of ring.hosts) {
       host.engine.watch = {
         onRun: (request) => this.#onRun(host, request),
@@ -51,6 +56,7 @@ export class EngineChecker {
 
   look(): void {
     if (this.#ring.leader === undefined) this.#leaderlessAtMs = this.#ring.queue.now;
+    this.#fences.look();
     for (const host of this.#ring.hosts) {
       if (this.#ring.quietMs(host) < endWithinMs) continue;
       const seen = new Set<TaskId>();
@@ -65,7 +71,8 @@ export class EngineChecker {
     }
   }
 
-  #onRun(host: Host, { taskId, name, template }: ContainerRequest): void {
+  #onRun(host: Host, request: ContainerRequest): void {
+    const { taskId, name, template } = request;
     this.started += 1;
     this.#ring.context.note(() => `${host.id} runs ${name}`);
     const task = host.daemon?.store.state.get().tasks.get(taskId);
@@ -77,6 +84,7 @@ export class EngineChecker {
       this.#fail(`${host.id} starts ${name} beside ${host.engine.nameOf(other.id)}`);
     }
     this.#checkReturn(host, taskId, name);
+    this.#fences.onRun(host, request);
     if (template.restart.condition !== "none") return;
     const before = this.#startedJobs.get(taskId);
     this.#startedJobs.set(taskId, name);
@@ -105,15 +113,24 @@ export class EngineChecker {
     const task = host.daemon?.store.state.get().tasks.get(id);
     const agreed = this.#ring.agreed.tasks.get(id);
     const isKnown = task !== undefined || (this.#agreed.endedForMs(id) ?? drainMs) < drainMs;
-    if (isKnown && task?.desired !== "running") this.#checkDrained(host, id, name);
+    const isFencedOff = agreed !== undefined && this.#mayBeFencedOff(host, agreed);
+    // That it ends in time counts for more than its requests.
+    if (isKnown && task?.desired !== "running" && !isFencedOff) this.#checkDrained(host, id, name);
     const isRight = (task ?? agreed)?.desired === "running" && agreed?.desired === "running";
-    if (!isRight || agreed.result !== undefined) return;
+    if (!isRight || agreed.result !== undefined || isFencedOff) return;
     const template = engine.memory.find(container.id)?.request.template;
     const hasBetter = engine
       .running()
       .some((each) => taskOf(each) === id && restartsOf(each) > restartsOf(container));
     const isWell = template?.healthCheck === undefined || engine.wasHealthyFor(name, recoveredMs);
     if (isWell && !hasBetter) this.#fail(`${host.id} ${how}s ${name}, which is right`);
+  }
+
+  /** Whether it had to stop a fenced task by itself, as nobody answered it for long. */
+  #mayBeFencedOff(host: Host, { service }: Task): boolean {
+    if (this.#ring.agreed.services.get(service)?.spec.failover?.isFenced !== true) return false;
+    const { now } = this.#ring.queue;
+    return this.#ring.quietMs(host) < answeredMs || now - this.#leaderlessAtMs < answeredMs;
   }
 
   /** An old replica is stopped only when no proxy sends requests to it any more. */

@@ -3,7 +3,7 @@ import { Machine } from "../gossip/machine.ts";
 import { MemoryDisk } from "../memory-disk.ts";
 import type { RingContext } from "./context.ts";
 import { clusterId, type Daemon, startDaemon } from "./daemon.ts";
-import { SimEngine } from "./engine.ts";
+import { noTrouble, SimEngine } from "./engine.ts";
 import { SimProxy } from "./sim-proxy.ts";
 
 export type HostOptions = {
@@ -26,6 +26,8 @@ export class Host {
   state: "running" | "crashed" | "dark" = "crashed";
   /** When something last happened to it that may keep it from doing its work. */
   disturbedAtMs = 0;
+  /** The same, of what keeps it from ruling over its containers. */
+  hinderedAtMs = 0;
   startedAtMs = 0;
   wallErrorMs = 0;
   readonly #context: RingContext;
@@ -66,7 +68,7 @@ export class Host {
     this.machine = this.#newMachine();
     this.state = "running";
     this.startedAtMs = queue.now;
-    this.disturb();
+    this.hinder();
     const { machine } = this;
     this.#context.stir();
     startDaemon(this.#context, this, how).then(
@@ -83,7 +85,7 @@ export class Host {
   crash({ losesPower }: { readonly losesPower: boolean }): void {
     if (this.state !== "running") return;
     this.#context.note(() => `${this.id} CRASHES${losesPower ? " with its power" : ""}`);
-    this.disturb();
+    this.hinder();
     this.machine.isUp = false;
     this.#context.links.leave(this.machine, losesPower);
     for (const end of this.#onEnd.splice(0)) end();
@@ -98,14 +100,14 @@ export class Host {
 
   pause(): void {
     this.#context.note(() => `${this.id} PAUSES`);
-    this.disturb();
+    this.hinder();
     this.machine.isPaused = true;
   }
 
   goOn(): void {
     if (!this.machine.isPaused) return;
     this.#context.note(() => `${this.id} goes on`);
-    this.disturb();
+    this.hinder();
     this.machine.goOn();
   }
 
@@ -117,6 +119,19 @@ export class Host {
 
   disturb(): void {
     this.disturbedAtMs = this.#context.queue.now;
+  }
+
+  /** Something happens to its daemon or its engine, by which it rules over its containers. */
+  hinder(): void {
+    this.disturb();
+    this.hinderedAtMs = this.disturbedAtMs;
+  }
+
+  /** How long daemon and engine have been well, whatever its network is like; 0 while they are not. */
+  get unhinderedMs(): number {
+    const { engine, isAwake } = this;
+    if (!isAwake || !engine.memory.isReachable || engine.trouble !== noTrouble) return 0;
+    return this.#context.queue.now - this.hinderedAtMs;
   }
 
   /** How long nothing has kept it from doing its work; 0 while something does. */

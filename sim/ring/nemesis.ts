@@ -48,7 +48,7 @@ export class Nemesis {
     links.weather = { ...links.weather, lossRate: 0 };
     const gone = this.#mayStayGone();
     for (const host of hosts) {
-      host.disturb();
+      host.hinder();
       host.goOn();
       host.engine.trouble = noTrouble;
       host.engine.memory.isReachable = true;
@@ -193,7 +193,7 @@ export class Nemesis {
     if (host.state === "dark") return;
     const ms = this.#random.next() * this.#swarm.maxTroubleMs;
     this.#note(() => `${host.id} has ${fault} for ${ms.toFixed(0)} ms`);
-    host.disturb();
+    host.hinder();
     if (fault === "engine_unreachable") engine.beUnreachable(ms);
     else if (fault === "engine_restart") engine.restart(ms);
     else {
@@ -204,7 +204,7 @@ export class Nemesis {
           : { ...noTrouble, failRate: rate(), lostAnswerRate: rate(), halfRate: rate() };
     }
     this.#later(ms, () => {
-      host.disturb();
+      host.hinder();
       engine.trouble = noTrouble;
     });
   }

@@ -168,6 +168,64 @@ const node: readonly Draft[] = [
   },
 ];
 
+const fencing: readonly Draft[] = [
+  {
+    name: "runs a fenced task on though nobody answers",
+    seeds: 60,
+    file: "daemon/fence-watch.ts",
+    find: "const off = tasks.filter((task) => stopAtMs(task) <= now)",
+    replace: "const off = tasks.filter((task) => stopAtMs(task) <= now - 1e9)",
+  },
+  {
+    name: "does not wait for the lease of a fenced task",
+    seeds: 60,
+    file: "scheduler/fencing.ts",
+    find: "return leftMs > 0;",
+    replace: "return leftMs > 1e9;",
+  },
+  {
+    name: "says that it runs nothing before it has looked",
+    seeds: 60,
+    file: "agent/agent-loop.ts",
+    find: "readonly #hasLooked = new Cell(false);",
+    replace: "readonly #hasLooked = new Cell(true);",
+  },
+];
+
+const priorities: readonly Draft[] = [
+  {
+    name: "stops tasks of the same priority to make room",
+    seeds: 60,
+    file: "scheduler/preemption.ts",
+    find: "} else if (itsPriority < priority) {",
+    replace: "} else if (itsPriority <= priority) {",
+  },
+  {
+    name: "makes no room for those of a higher priority",
+    seeds: 60,
+    file: "scheduler/preemption.ts",
+    find: "if (priority <= draft.facts.lowestPriority) return false;",
+    replace: "if (priority >= draft.facts.lowestPriority) return false;",
+  },
+];
+
+const intents: readonly Draft[] = [
+  {
+    name: "forgets what is queued when the daemon ends",
+    seeds: 60,
+    file: "intents/intent-queue.ts",
+    find: "this.#save(encodeIntents({ next: this.#next, intents }));",
+    replace: "this.#save(encodeIntents({ next: this.#next, intents: [] }));",
+  },
+  {
+    name: "proposes what is queued under a new name each time",
+    seeds: 60,
+    file: "intents/intent-desk.ts",
+    find: "await submit(command, { signal, id: proposalId }).catch(refusedForGood);",
+    replace: "await submit(command, { signal }).catch(refusedForGood);",
+  },
+];
+
 function of(section: string, drafts: readonly Draft[]): readonly PlantedRingBug[] {
   return drafts.map((draft) => ({ ...draft, section }));
 }
@@ -177,4 +235,7 @@ export const plantedRingBugs: readonly PlantedRingBug[] = [
   ...of("jobs", jobs),
   ...of("agreed state", apply),
   ...of("node", node),
+  ...of("fencing", fencing),
+  ...of("priorities", priorities),
+  ...of("queued changes", intents),
 ];

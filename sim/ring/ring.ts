@@ -1,5 +1,6 @@
-import type { ClusterState, Command, Outcome } from "../../src/cluster/index.ts";
+import type { ClusterState, Command } from "../../src/cluster/index.ts";
 import { emptyClusterState } from "../../src/cluster/index.ts";
+import type { ChangeOutcome } from "../../src/intents/index.ts";
 import type { Random } from "../../src/kernel/index.ts";
 import { messageOf } from "../../src/kernel/index.ts";
 import type { Machine } from "../gossip/machine.ts";
@@ -15,6 +16,9 @@ export type RingOptions = {
   readonly random: Random;
   readonly note: (text: () => string) => void;
   readonly onDaemon: (host: Host, daemon: Daemon) => void;
+  /** A user asks for something. */
+  readonly onAsk: (host: Host, command: Command) => void;
+  readonly onAnswer: (host: Host, command: Command, outcome: ChangeOutcome) => void;
 };
 
 /** Machines with everything that Skein runs on them, in virtual time. */
@@ -24,11 +28,14 @@ export class Ring extends VirtualTime {
   readonly context: RingContext;
   /** The newest agreed state that any node holds. */
   agreed: ClusterState = emptyClusterState;
+  readonly #options: RingOptions;
   /** Where users wait for an answer. */
   readonly #asked = new Set<{ readonly machine: Machine }>();
 
-  constructor({ swarm, random, note, onDaemon }: RingOptions) {
+  constructor(options: RingOptions) {
     super();
+    const { swarm, random, note, onDaemon } = options;
+    this.#options = options;
     const { queue } = this;
     this.links = new Links({ queue, random, weather: swarm.weather, note });
     this.context = {
@@ -61,19 +68,25 @@ export class Ring extends VirtualTime {
   }
 
   /** Asks a node for something, as the API does, and tells what came of it. */
-  submit(host: Host, command: Command, onOutcome: (outcome: Outcome) => void = () => undefined) {
+  submit(
+    host: Host,
+    command: Command,
+    onOutcome: (outcome: ChangeOutcome) => void = () => undefined,
+  ) {
     const { daemon, machine } = host;
     if (daemon === undefined) return;
     const asked = { machine };
     this.#asked.add(asked);
+    this.#options.onAsk(host, command);
     const forget = () => this.#asked.delete(asked);
     machine.act(() => {
       daemon
-        .submit(command)
+        .change(command)
         .finally(forget)
         .then(
           (outcome) => {
             this.context.note(() => `user: ${command.kind} at ${host.id}: ${outcome.kind}`);
+            this.#options.onAnswer(host, command, outcome);
             onOutcome(outcome);
           },
           (error: unknown) =>
@@ -87,6 +100,11 @@ export class Ring extends VirtualTime {
   /** Whether a user waits for an answer: what was asked for may still be agreed. */
   get isAsked(): boolean {
     return [...this.#asked].some(({ machine }) => machine.isUp);
+  }
+
+  /** Whether a node that runs keeps a change for its user. */
+  get isKept(): boolean {
+    return this.awake.some(({ daemon }) => (daemon?.intents.get().length ?? 0) > 0);
   }
 
   /** How long nothing has kept this node from hearing the others and doing its work. */

@@ -1,4 +1,5 @@
 import { type Random, randomBelow } from "../../src/kernel/index.ts";
+import { leastFenceAfterMs } from "../../src/spec/fence.ts";
 import type { ServiceSpec, TaskTemplate } from "../../src/spec/index.ts";
 
 /** What an image does, told by the environment of its container. */
@@ -20,21 +21,32 @@ export function behaviourOf({ environment }: TaskTemplate): Behaviour {
   return JSON.parse(environment[variable] ?? "{}") as Behaviour;
 }
 
+/** What tells one file of a service from the next. */
+export function versionOf({ environment }: TaskTemplate): string {
+  return environment["VERSION"] ?? "0";
+}
+
 /** Whether nothing is wrong with the image: what does not come up is somebody else's fault. */
 export function isGood(template: TaskTemplate): boolean {
   const { endsAfterMs, warmMs, failRate } = behaviourOf(template);
   return failRate === 0 && endsAfterMs === 0 && warmMs < 60_000;
 }
 
+type Kinds = {
+  readonly hasJobs: boolean;
+  readonly hasFences: boolean;
+  readonly hasPriorities: boolean;
+};
+
 /** Draws what users write into their files. */
 export class SpecMaker {
   readonly #random: Random;
-  readonly #hasJobs: boolean;
+  readonly #kinds: Kinds;
   #made = 0;
 
-  constructor(random: Random, { hasJobs }: { readonly hasJobs: boolean }) {
+  constructor(random: Random, kinds: Kinds) {
     this.#random = random;
-    this.#hasJobs = hasJobs;
+    this.#kinds = kinds;
   }
 
   /** A service that is not there yet. */
@@ -42,9 +54,11 @@ export class SpecMaker {
     this.#made += 1;
     const name = `s${this.#made}`;
     const at = this.#random.next();
-    if (this.#hasJobs && at < 0.15) return this.#job(name, undefined);
-    if (this.#hasJobs && at < 0.3) return this.#job(name, this.#one(["* * * * *", "*/2 * * * *"]));
-    return this.#server(name, at > 0.9);
+    const { hasJobs, hasFences } = this.#kinds;
+    if (hasJobs && at < 0.15) return this.#job(name, undefined);
+    if (hasJobs && at < 0.3) return this.#job(name, this.#one(["* * * * *", "*/2 * * * *"]));
+    const server = this.#server(name, at > 0.9);
+    return hasFences && at > 0.5 && at < 0.9 ? this.#fenced(server) : server;
   }
 
   /** The same service with another template. */
@@ -74,10 +88,20 @@ export class SpecMaker {
         parallelism: this.#one([1, 1, 2, 0]),
         delayMs: this.#one([0, 0, 1_000]),
         order: this.#one(["start-first", "start-first", "stop-first"] as const),
-        monitorMs: this.#one([0, 1_000, 5_000]),
+        monitorMs: this.#one([0, 2_000, 5_000, 5_000]),
         failureAction: this.#one(["pause", "rollback", "continue"] as const),
         maxFailureRatio: 0,
       },
+    };
+  }
+
+  /** Never twice at a time: the old one stops first, and the next one waits for its lease. */
+  #fenced(spec: ServiceSpec): ServiceSpec {
+    const leastMs = spec.template.stopGracePeriodMs + leastFenceAfterMs;
+    return {
+      ...spec,
+      update: { ...spec.update, order: "stop-first" },
+      failover: { isFenced: true, afterMs: leastMs + this.#one([0, 0, 5_000]) },
     };
   }
 
@@ -120,8 +144,13 @@ export class SpecMaker {
         failureAction: "pause",
         maxFailureRatio: 0,
       },
-      placement: { constraints: [] },
+      placement: { constraints: [], ...this.#priority() },
     };
+  }
+
+  #priority(): { readonly priority?: number } {
+    const priority = this.#kinds.hasPriorities ? this.#one([0, 0, 10, -5]) : 0;
+    return priority === 0 ? {} : { priority };
   }
 
   #template(behaviour: Behaviour, name: string): TaskTemplate {
@@ -148,12 +177,12 @@ export class SpecMaker {
     return { warmMs, endsAfterMs: 0, failRate: 0, stopMs: this.#one([0, 500, 8_000]) };
   }
 
-  /** It crashes soon, or it never becomes healthy. */
+  /** It crashes soon or when it has served for a while, or it never becomes healthy. */
   #bad(): Behaviour {
     const crashes = this.#random.next() < 0.7;
     return {
       warmMs: crashes ? 0 : 3_600_000,
-      endsAfterMs: crashes ? 700 : 0,
+      endsAfterMs: crashes ? this.#one([700, 3_500]) : 0,
       failRate: crashes ? 1 : 0,
       stopMs: 0,
     };

@@ -49,6 +49,9 @@ export type Swarm = {
   readonly nodes: number;
   readonly services: number;
   readonly hasJobs: boolean;
+  /** Whether some services may never run twice; that takes longer to go wrong. */
+  readonly hasFences: boolean;
+  readonly hasPriorities: boolean;
   readonly timing: RingTiming;
   readonly weather: Weather;
   readonly faults: readonly Fault[];
@@ -77,12 +80,19 @@ export function drawSwarm(random: Random): Swarm {
   const one = <Value>(values: readonly [Value, ...Value[]]) =>
     values[randomBelow(random, values.length)] ?? values[0];
   const chance = (rate: number) => random.next() < rate;
-  const isStill = chance(0.15);
-  const drawnActs = acts.filter(() => chance(0.6));
+  const mood = drawMood(random);
+  const mayHappen = faults.filter((fault) => mood === "rough" || fault.startsWith("container_"));
+  const hasFences = chance(0.2);
+  const hasPriorities = chance(0.25);
+  const drawnActs = acts.filter(
+    (act) => chance(0.6) || (mood !== "rough" && act.endsWith("update")),
+  );
   return {
     nodes: drawNodes(random),
     services: 1 + randomBelow(random, 3),
     hasJobs: chance(0.5),
+    hasFences,
+    hasPriorities,
     timing: {
       raft: raftTiming,
       gossip: { ...gossipTiming, syncIntervalMs: one([5_000, 10_000, 30_000]) },
@@ -98,20 +108,30 @@ export function drawSwarm(random: Random): Swarm {
       maxDelayMs: one([2, 10, 60]),
       hasGate: true,
     },
-    faults: isStill ? [] : faults.filter(() => chance(0.4)),
+    faults: mood === "still" ? [] : mayHappen.filter(() => chance(0.4)),
     acts: drawnActs.length === 0 ? ["up", "update", "scale"] : drawnActs,
     faultGapMs: one([700, 2_000, 8_000]),
     actGapMs: one([1_000, 3_000, 8_000]),
-    faultsMs: one([15_000, 25_000, 45_000]),
-    maxDownMs: one([1_000, 8_000, 20_000]),
+    faultsMs: hasFences ? one([45_000, 80_000]) : one([15_000, 25_000, 45_000]),
+    maxDownMs: hasFences ? one([20_000, 60_000]) : one([1_000, 8_000, 20_000]),
     maxPauseMs: one([1_000, 8_000]),
-    maxCutMs: one([2_000, 10_000, 20_000]),
+    maxCutMs: hasFences ? one([20_000, 60_000]) : one([2_000, 10_000, 20_000]),
     maxTroubleMs: one([1_000, 5_000, 15_000]),
     goneRate: one([0, 0, 0.7]),
     clockSkew: one([0, 0.01]),
     busyRate: one([0, 0.3]),
-    cpuMillis: one([1_000, 2_000, 4_000]),
+    cpuMillis: one(hasPriorities ? [1_000, 1_000, 2_000] : [1_000, 2_000, 4_000]),
   };
+}
+
+/**
+ * Much may be excused by what happens to machines, so in some runs nothing does: there updates
+ * are looked at most closely.
+ */
+function drawMood(random: Random): "still" | "harmed" | "rough" {
+  const at = random.next();
+  if (at < 0.15) return "still";
+  return at < 0.3 ? "harmed" : "rough";
 }
 
 function drawNodes(random: Random): number {

@@ -1,4 +1,5 @@
 import { type Command, keyOf, type Service } from "../../src/cluster/index.ts";
+import type { Intent } from "../../src/intents/index.ts";
 import { type Random, randomBelow, type ServiceKey } from "../../src/kernel/index.ts";
 import type { ServiceSpec } from "../../src/spec/index.ts";
 import type { Ring } from "./ring.ts";
@@ -9,13 +10,20 @@ import type { Act, Swarm } from "./swarm.ts";
 export class Users {
   acted = 0;
   readonly #ring: Ring;
+  readonly #onCancelled: (intent: Intent) => void;
   readonly #swarm: Swarm;
   readonly #random: Random;
   readonly #specs: SpecMaker;
   #isOver = false;
 
-  constructor(options: { readonly ring: Ring; readonly swarm: Swarm; readonly random: Random }) {
+  constructor(options: {
+    readonly ring: Ring;
+    readonly swarm: Swarm;
+    readonly random: Random;
+    readonly onCancelled: (intent: Intent) => void;
+  }) {
     this.#ring = options.ring;
+    this.#onCancelled = options.onCancelled;
     this.#swarm = options.swarm;
     this.#random = options.random;
     this.#specs = new SpecMaker(options.random, options.swarm);
@@ -54,7 +62,21 @@ export class Users {
     return specs.length === 0 ? [] : [{ kind: "put_services", specs, nowMs: this.#nowMs() }];
   }
 
+  /** Of what nodes refused to do after all, users give up some, and insist on the rest. */
+  decide(): void {
+    for (const { id, daemon, machine } of this.#ring.awake) {
+      const refused = daemon?.intents.get().find(({ refusal }) => refusal !== undefined);
+      if (daemon === undefined || refused === undefined) continue;
+      const what = this.#isOver || this.#random.next() < 0.5 ? "cancel" : "release";
+      this.#ring.context.note(() => `user: ${what} of queued ${refused.number} at ${id}`);
+      if (what === "cancel") this.#onCancelled(refused);
+      // Without a quorum, or while it is being agreed, nothing is decided.
+      machine.act(() => void daemon.decide(refused.number, what).catch(() => undefined));
+    }
+  }
+
   #act(act: Act): void {
+    if (this.#random.next() < 0.3) this.decide();
     const host = this.#one(this.#ring.awake);
     const command = this.#commandOf(act);
     if (host === undefined || command === undefined) return;

@@ -58,11 +58,20 @@ export async function runRingWorld({
     random,
     note,
     onDaemon: (host, daemon) => story.checker?.watch(host, daemon),
+    onAsk: (_, command) => story.checker?.intents.asked(command),
+    onAnswer: ({ id }, command, { kind }) => {
+      if (kind === "queued") story.checker?.intents.queued(id, command);
+    },
   });
   story.ring = ring;
   const checker = new Checker(ring);
   story.checker = checker;
-  const users = new Users({ ring, swarm, random });
+  const users = new Users({
+    ring,
+    swarm,
+    random,
+    onCancelled: (intent) => checker.intents.cancelled(intent),
+  });
   const nemesis = new Nemesis({ ring, checker, swarm, random, note });
 
   // Minutes begin at different times, so that schedules are due in most runs.
@@ -141,10 +150,13 @@ async function submitted(ring: Ring, host: Host, command: Command): Promise<void
 
 async function agree(ring: Ring, users: Users): Promise<number> {
   const fromMs = ring.queue.now;
-  // A leader is there again soon, and all have their answers.
+  // A leader is there again soon, all have their answers, and what was kept has been done.
   await ring.until(60_000, () => {
-    return !ring.isAsked && ring.leader?.daemon?.raft.status.get().isSettled === true;
+    users.decide();
+    const isSettled = ring.leader?.daemon?.raft.status.get().isSettled === true;
+    return !ring.isAsked && isSettled && !ring.isKept;
   });
+  if (ring.isKept) throw new Error("60 s after healing changes are still queued");
   for (const wish of users.lastWishes()) {
     const { leader } = ring;
     if (leader !== undefined) await submitted(ring, leader, wish);
