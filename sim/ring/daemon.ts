@@ -210,7 +210,7 @@ export async function startDaemon(
   };
 }
 
-function openIntents(disk: SimDisk): IntentQueue {
+function openIntents(disk: MemoryDisk): IntentQueue {
   const stored = disk.intents === undefined ? undefined : decodeIntents(disk.intents);
   return new IntentQueue(stored ?? noIntents, (bytes) => {
     disk.intents = bytes;
