@@ -175,6 +175,15 @@ export const routes = {
       isPinned: z.boolean(),
     }),
   },
+  /** New containers of the same description; none any more; or some again. */
+  steerService: {
+    method: "POST",
+    path: "/v1/services/:namespace/:name/actions",
+    params: serviceParams,
+    query: queueQuery,
+    body: z.strictObject({ action: z.enum(["restart", "stop", "start"]) }),
+    response: appliedSchema,
+  },
   /** Halts a roll-out, or lets one that was halted go on. */
   steerRollout: {
     method: "POST",

@@ -216,6 +216,15 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       const index = await change({ kind: "roll_back_service", service, ...chosen, nowMs }, request);
       return { index, changes: [changeOf(before, find(service).spec)] };
     },
+    steerService: async (request) => {
+      const { params, body } = request;
+      const service = serviceKey(params.namespace, params.name);
+      const before = find(service);
+      const { action } = body;
+      const nowMs = backend.now();
+      const index = await change({ kind: "steer_service", service, action, nowMs }, request);
+      return { index, changes: [changeOf(before, find(service).spec)] };
+    },
     promoteService: async ({ params, body, signal }) => {
       const source = find(serviceKey(params.namespace, params.name));
       const { to, isWhole, dryRun, version } = body;

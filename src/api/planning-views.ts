@@ -37,7 +37,7 @@ export const revisionViewSchema = z.object({
   /** Null where it is not known. */
   createdAt: z.string().nullable(),
   index: z.number(),
-  by: z.enum(["submitted", "rollback", "failed"]),
+  by: z.enum(["submitted", "restart", "rollback", "failed"]),
   /** Empty when its template is not kept any more: then nobody can go back to it. */
   image: z.string(),
   changes: z.array(z.string()),

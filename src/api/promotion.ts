@@ -18,7 +18,7 @@ export function promotedSpec(
   target: Service | undefined,
   { namespace, isWhole }: PromotionOptions,
 ): ServiceSpec {
-  const { spec } = source;
+  const { isStopped: _stopped, ...spec } = source.spec;
   if (spec.namespace === namespace) {
     throw new ApiError("invalid", `${spec.name} is in namespace "${namespace}" already.`);
   }

@@ -3,12 +3,12 @@ import {
   compareText,
   defaultMaxVoters,
   getsTraffic,
+  isAlike,
   isServing,
   type LogStatus,
   memberStatus,
   type Observations,
   type Service,
-  sameValue,
   statusOf,
   type Task,
   type TaskStatus,
@@ -148,9 +148,7 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
     desired: isJobMode(spec.mode) ? wanted.length : desiredCount(facts, service),
     running: serving.length,
     // By what it is made of: after a roll-back the old tasks are up to date again.
-    updated: serving.filter((task) =>
-      sameValue(service.templates.get(task.revision), spec.template),
-    ).length,
+    updated: serving.filter((task) => isAlike(service, task.revision, service.revision)).length,
     standby: able.length - serving.length,
     stopping: tasks.filter((task) => task.desired === "stopped" && hasContainer(observations, task))
       .length,
@@ -169,6 +167,7 @@ export function serviceView(facts: Facts, key: ServiceKey, service: Service): Se
 }
 
 function desiredCount({ state, observations }: Facts, { spec }: Service): number {
+  if (spec.isStopped === true) return 0;
   if (spec.mode.kind === "replicated") return spec.mode.replicas;
   const isHost = (id: NodeId) =>
     memberStatus(observations, id) !== "failed" && state.nodes.get(id)?.eligibility === "active";

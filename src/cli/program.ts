@@ -3,7 +3,7 @@ import type { ApiClient } from "../api/index.ts";
 import { codeOf, messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
 import { backup, restore } from "./commands/backup.ts";
-import { down, remove, removeNodes, scale } from "./commands/change.ts";
+import { down, remove, removeNodes, scale, steer } from "./commands/change.ts";
 import { doctor } from "./commands/doctor.ts";
 import { events } from "./commands/events.ts";
 import { exec } from "./commands/exec.ts";
@@ -208,6 +208,7 @@ function addChanging(program: Command): void {
       .option(...noQueue),
     (session, [pairs], options) => scale(session, Array.isArray(pairs) ? pairs : [], options),
   );
+  addSteering(program);
   client(
     program
       .command("rm")
@@ -328,6 +329,27 @@ function files(command: Command): Command {
     .option("--env-file <FILE>", "variables for it, instead of those in .env", collect)
     .option("--profile <NAME>", "run also the services of this profile; * for all", collect)
     .option("--allow-ignored", "list keys that have no effect yet instead of refusing them");
+}
+
+/** What changes nothing of a service's description. */
+function addSteering(program: Command): void {
+  const actions = [
+    ["restart", "replace the containers of services by new ones, as an update does"],
+    ["stop", "stop services, which stay known and can be started again"],
+    ["start", "start services that were stopped"],
+  ] as const;
+  for (const [action, description] of actions) {
+    client(
+      program
+        .command(action)
+        .description(description)
+        .argument("<SERVICE...>")
+        .option("-d, --detach", "return when it is accepted")
+        .option(...noQueue),
+      (session, [names], options) =>
+        steer(session, action, Array.isArray(names) ? names : [], options),
+    );
+  }
 }
 
 /** What was decided and why, what would be, and the way back. */

@@ -48,9 +48,16 @@ export function withRevision(
   record: Omit<RevisionRecord, "revision">,
 ): Service {
   const revision = service.revision + 1;
-  const { pauseCause: _cause, resumedAtIndex: _resumed, ...before } = service;
+  const {
+    pauseCause: _cause,
+    resumedAtIndex: _resumed,
+    restartedAtRevision: _restarted,
+    ...before
+  } = service;
+  const restart = record.cause === "restart" ? { restartedAtRevision: revision } : {};
   const next: Service = {
     ...before,
+    ...restart,
     spec: { ...service.spec, template },
     revision,
     version: record.index,

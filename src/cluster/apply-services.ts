@@ -74,8 +74,9 @@ export function scaleService(state: ClusterState, command: CommandOf<"scale_serv
   if (service.spec.mode.kind !== "replicated") {
     return rejected(state, "invalid", command.service + whyNotScaled(service.spec.mode));
   }
+  const { isStopped: _before, ...described } = service.spec;
   const spec: ServiceSpec = {
-    ...service.spec,
+    ...described,
     mode: { kind: "replicated", replicas: command.replicas },
   };
   const next = nextService(service, spec, { index: state.index, nowMs: command.nowMs });

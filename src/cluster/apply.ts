@@ -15,6 +15,7 @@ import {
 import { rollBackService } from "./apply-rollback.ts";
 import { steerRollout } from "./apply-rollout.ts";
 import { putServices, removeServices, scaleService } from "./apply-services.ts";
+import { steerService } from "./apply-steering.ts";
 import { updateTasks } from "./apply-tasks.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Command } from "./command.ts";
@@ -60,6 +61,8 @@ export function apply(before: ClusterState, index: number, command: Command): Ap
       return updateTasks(state, command);
     case "roll_back_service":
       return rollBackService(state, command);
+    case "steer_service":
+      return steerService(state, command);
     case "steer_rollout":
       return steerRollout(state, command);
     case "trigger_job":

@@ -34,7 +34,7 @@ export type RevisionRecord = {
   readonly index: number;
   /** Proposer's wall clock, ms; absent where the scheduler went back by itself. */
   readonly atMs?: number;
-  readonly cause: "submitted" | "rollback" | "failed";
+  readonly cause: "submitted" | "restart" | "rollback" | "failed";
   /** The revision that was brought back. */
   readonly source?: number;
 };
@@ -70,6 +70,8 @@ export type Service = {
   readonly resumedAtIndex?: number;
   /** The newest revision that its canary has proven, or that a person let go on. */
   readonly promotedRevision?: number;
+  /** Tasks of revisions before it are out of date whatever they are made of: it is a restart. */
+  readonly restartedAtRevision?: number;
   /** Absent where all tasks that serve get traffic. */
   readonly traffic?: Traffic;
   /** Templates by revision, kept while a task of that revision exists, and the one before. */
@@ -163,7 +165,7 @@ export function effectiveLabels(
 /** How the newest revision comes to be everywhere: as an update, or as the way back from one. */
 export function rolloutOf({ spec, rollout, revisions }: Service): RolloutSpec {
   const cause = revisions?.at(-1)?.cause ?? (rollout === "rolled_back" ? "failed" : "submitted");
-  if (cause === "submitted") return spec.update;
+  if (cause === "submitted" || cause === "restart") return spec.update;
   const back = spec.rollback ?? usualRollback(spec.update);
   const { strategy } = spec.update;
   // What moves in one step comes back in one step; what was there before needs no canary.

@@ -189,6 +189,13 @@ const commandSchema = z.discriminatedUnion("kind", [
     expected: expectedSchema,
   }),
   z.object({
+    kind: z.literal("steer_service"),
+    service: serviceKeySchema,
+    action: z.enum(["restart", "stop", "start"]),
+    nowMs: z.number(),
+    expected: expectedSchema,
+  }),
+  z.object({
     kind: z.literal("steer_rollout"),
     service: serviceKeySchema,
     action: z.enum(["pause", "resume"]),

@@ -101,6 +101,14 @@ export type Command =
       readonly nowMs: number;
       readonly expected?: ExpectedVersions;
     }
+  /** New containers of the same description; or none, until it is started or submitted again. */
+  | {
+      readonly kind: "steer_service";
+      readonly service: ServiceKey;
+      readonly action: "restart" | "stop" | "start";
+      readonly nowMs: number;
+      readonly expected?: ExpectedVersions;
+    }
   /** A person halts a roll-out, or lets one that was halted go on. */
   | {
       readonly kind: "steer_rollout";

@@ -1,4 +1,6 @@
 /** The facts: what the cluster agreed on, how commands change it, and what nodes report. */
+
+export { isAlike } from "./alike.ts";
 export { apply } from "./apply.ts";
 export { servicesIn } from "./apply-namespaces.ts";
 export { refusalOf } from "./apply-nodes.ts";

@@ -1,3 +1,4 @@
+import { isAlike } from "./alike.ts";
 import type { Service } from "./cluster-state.ts";
 import { sameValue } from "./same-value.ts";
 
@@ -28,8 +29,5 @@ export function withTrafficHeld(before: Service, next: Service): Service {
 }
 
 function isAmong(service: Service, revision: number, revisions: readonly number[]): boolean {
-  if (revisions.includes(revision)) return true;
-  const template = service.templates.get(revision);
-  if (template === undefined) return false;
-  return revisions.some((each) => sameValue(service.templates.get(each), template));
+  return revisions.some((each) => isAlike(service, revision, each));
 }

@@ -135,6 +135,8 @@ function describe(command: IntentCommand): string {
       return `rm ${command.services.join(" ")}`;
     case "remove_namespace":
       return `ns rm ${command.namespace}`;
+    case "steer_service":
+      return `${command.action} ${command.service}`;
     case "roll_back_service":
       return `rollback ${command.service}${command.revision === undefined ? "" : ` --to ${command.revision}`}`;
   }

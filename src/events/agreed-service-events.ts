@@ -58,6 +58,13 @@ function changed(state: ClusterState, key: ServiceKey, change: Change): EventDra
     const message = `${old.replicas} -> ${counted(now.replicas, "replica")}.`;
     drafts.push({ reason: "ServiceScaled", object, revision, message });
   }
+  if (known.spec.isStopped !== service.spec.isStopped) {
+    drafts.push(
+      service.spec.isStopped === true
+        ? { reason: "ServiceStopped", object, message: `Start it again with: skein start ${key}` }
+        : { reason: "ServiceStarted", object, message: "Its tasks are placed again." },
+    );
+  }
   drafts.push(...rolloutEvents(state, key, change));
   const wasSuspended = known.spec.schedule?.isSuspended ?? false;
   const isSuspended = service.spec.schedule?.isSuspended ?? false;
@@ -129,6 +136,10 @@ function newRevision(state: ClusterState, key: ServiceKey, change: Change): Even
       const why = failuresOf(state, key, known.revision);
       const message = `Revision ${known.revision} failed: ${why} ${broughtBack(record)}`;
       return { reason: "RolledBack", ...about, message };
+    }
+    case "restart": {
+      const message = `Revision ${revision} is as the one before, in new containers.`;
+      return { reason: "ServiceRestarted", ...about, message };
     }
     case "rollback":
       return { reason: "RollbackRequested", ...about, message: broughtBack(record) };

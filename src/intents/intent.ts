@@ -20,7 +20,8 @@ export type IntentCommand = Extract<
       | "scale_service"
       | "remove_services"
       | "remove_namespace"
-      | "roll_back_service";
+      | "roll_back_service"
+      | "steer_service";
   }
 >;
 
@@ -51,6 +52,7 @@ const kinds: Readonly<Record<IntentCommand["kind"], true>> = {
   remove_services: true,
   remove_namespace: true,
   roll_back_service: true,
+  steer_service: true,
 };
 
 export function isIntentCommand(command: Command): command is IntentCommand {

@@ -2,6 +2,7 @@ import {
   type ClusterNode,
   type ClusterState,
   compareText,
+  isAlike,
   isServing,
   type Member,
   type MemberStatus,
@@ -9,7 +10,6 @@ import {
   type NodeReport,
   type Observations,
   type Service,
-  sameValue,
   type Task,
   type TaskStatus,
 } from "../cluster/index.ts";
@@ -157,7 +157,8 @@ export class Facts {
 
 /**
  * Whether tasks of `revision` are what the service asks for now. Going back makes a new
- * revision of an old template: tasks that have this template already need not be replaced.
+ * revision of an old template: tasks that have this template already need not be replaced. A
+ * restart makes one that they do not do for.
  */
 export function isUpToDate(service: Service, revision: number): boolean {
   if (revision === service.revision) return true;
@@ -165,8 +166,7 @@ export function isUpToDate(service: Service, revision: number): boolean {
   upToDate.set(service, known);
   const before = known.get(revision);
   if (before !== undefined) return before;
-  const template = service.templates.get(revision);
-  const isSame = template !== undefined && sameValue(template, service.spec.template);
+  const isSame = isAlike(service, revision, service.revision);
   known.set(revision, isSame);
   return isSame;
 }

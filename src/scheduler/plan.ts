@@ -76,6 +76,10 @@ function planService(draft: Draft, key: ServiceKey, service: Service): void {
     return;
   }
   stopRuns(draft, key);
+  if (service.spec.isStopped === true) {
+    for (const task of draft.runningOf(key)) draft.stop(task, "The service was stopped.");
+    return;
+  }
   stopFailedTasks(draft, key);
   if (judgeRollout(draft, key, service)) return;
   judgeCanary(draft, key, service);

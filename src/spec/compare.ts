@@ -76,6 +76,7 @@ function facts(spec: ServiceSpec): ReadonlyMap<string, string> {
   set("mode", mode.kind);
   const { kind: _kind, ...amounts } = mode;
   set("", amounts);
+  set("stopped", spec.isStopped);
   set("schedule", spec.schedule);
   each(facts, "service label", Object.entries(spec.labels));
   each(

@@ -283,6 +283,8 @@ export const serviceSpecSchema = z.strictObject({
   ]),
   /** When a job runs; absent: once after each change of its template. */
   schedule: scheduleSpec.optional(),
+  /** Somebody stopped it: it runs nowhere until it is started or submitted again. */
+  isStopped: z.literal(true).optional(),
   /** A job that is removed some moments after its run has ended, whoever is still there. */
   removedAtEnd: z.literal(true).optional(),
   template: taskTemplateSchema,

@@ -57,6 +57,22 @@ t.test("an everyday cluster of one machine", { skip, timeout: 240_000 }, async (
     );
   });
 
+  await t.test("restart makes new containers, stop keeps only the description", async (t) => {
+    const ids = async () => (await running("kinds")).map(({ containerId }) => containerId);
+    const before = await ids();
+    const restarted = await node.skein("restart", "kinds/web");
+    t.equal(restarted.status, 0, restarted.stderr);
+    const after = await ids();
+    t.equal(after.length, before.length);
+    t.notOk(after.some((id) => before.includes(id)));
+    t.match((await node.skein("history", "kinds/web")).stdout, /restart/);
+    t.equal((await node.skein("stop", "kinds/web")).status, 0);
+    t.strictSame(await ids(), []);
+    t.match((await node.skein("ls", "-n", "kinds")).stdout, /web .*0\/0 \(stopped\)/);
+    t.equal((await node.skein("start", "kinds/web")).status, 0);
+    t.equal((await ids()).length, before.length);
+  });
+
   await t.test("[B8] what was exported, removed and submitted means the same", async (t) => {
     const exported = (await node.skein("export", "-n", "kinds")).stdout;
     t.equal((await node.skein("rm", "kinds/web")).status, 0);

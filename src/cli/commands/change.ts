@@ -3,7 +3,7 @@ import type { ServiceSpec } from "../../spec/index.ts";
 import { CliError } from "../cli-error.ts";
 import { followRollout } from "../follow.ts";
 import { type ManifestFlags, readManifest } from "../manifest-files.ts";
-import { findService, type Session } from "../session.ts";
+import { findService, type Session, show } from "../session.ts";
 import { removeNamespace, showRemoved } from "./namespace.ts";
 import { eachEvenIfQueued, type QueueFlags, queueQuery } from "./queue.ts";
 import { describeChanges } from "./up.ts";
@@ -34,6 +34,30 @@ export async function scale(
     await followRollout(session, new Set([name]), { namespace, isUpdate: false });
   });
 }
+
+/** `skein restart|stop|start SERVICE …` */
+export async function steer(
+  session: Session,
+  action: "restart" | "stop" | "start",
+  names: readonly string[],
+  { detach, ...flags }: QueueFlags & { readonly detach?: boolean },
+): Promise<void> {
+  await eachEvenIfQueued(names, async (each) => {
+    const { namespace, name } = await findService(session, each);
+    const applied = await session.client.call("steerService", {
+      params: { namespace, name },
+      query: queueQuery(flags),
+      body: { action },
+      signal: session.signal,
+    });
+    show(session, applied, () => `${steered[action]} ${namespace}/${name}\n`);
+    if (detach) return;
+    if (action === "stop") await waitUntilGone(session, { namespace, service: name });
+    else await followRollout(session, new Set([name]), { namespace, isUpdate: true });
+  });
+}
+
+const steered = { restart: "restarting", stop: "stopping", start: "starting" } as const;
 
 /** `web=5` */
 export function parsePair(text: string): { readonly name: string; readonly replicas: number } {

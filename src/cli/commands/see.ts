@@ -151,8 +151,9 @@ function serviceTable(services: readonly ServiceView[], nowMs: number): string {
 }
 
 /** `3/3`, and of a job also what is done: `1/1 (3/5 completed)`. */
-function replicasText({ running, desired, job }: ServiceView): string {
+function replicasText({ running, desired, job, spec }: ServiceView): string {
   const now = `${running}/${desired}`;
+  if (spec.isStopped === true) return `${now} (stopped)`;
   const run = job?.runs.at(-1);
   if (run === undefined) return now;
   const of = job?.completions ?? run.succeeded;
