@@ -8,6 +8,8 @@ import { idOf, valueIn, WrittenState } from "./written-state.ts";
 /** One write as the first node applied it: all others do the same. */
 type Written = { readonly index: number; readonly value: number; readonly digest: number };
 
+const maxRemembered = 8;
+
 /** The log of one node as far as it is durable now. */
 export type Durable = Pick<
   LogStorage,
@@ -25,6 +27,8 @@ export class Checker {
   readonly #leaders = new Map<number, NodeId>();
   /** In force at the index of a snapshot, as its maker's log says. */
   readonly #configurations = new Map<number, string>();
+  /** Of the snapshots that were right, the last ones: most come again. */
+  readonly #right = new Map<number, Uint8Array>();
   /** No write that is not known yet stands up to here. */
   #settledIndex = 0;
 
@@ -109,6 +113,8 @@ export class Checker {
    * Gives what is wrong.
    */
   problemOf({ meta, data }: Snapshot): string | undefined {
+    const right = this.#right.get(meta.index);
+    if (right !== undefined && Buffer.compare(right, data) === 0) return undefined;
     const applied = new AppliedProposals();
     const state = new WrittenState(this.#snapshotBytes);
     let bytes: Uint8Array;
@@ -136,7 +142,14 @@ export class Checker {
     if (count === this.#written.length) {
       this.#settledIndex = Math.max(this.#settledIndex, meta.index);
     }
+    this.#remember({ meta, data });
     return undefined;
+  }
+
+  #remember({ meta, data }: Snapshot): void {
+    this.#right.set(meta.index, data);
+    const [oldest] = this.#right.keys();
+    if (this.#right.size > maxRemembered && oldest !== undefined) this.#right.delete(oldest);
   }
 
   /** What is wrong with the configuration of a snapshot that a node is about to write. */

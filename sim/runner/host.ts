@@ -166,6 +166,7 @@ export class Host {
     const { proposalTimeoutMs, feedLimits, timing, snapshots } = swarm;
     const storage = await this.disk.open(machine);
     const state = new WrittenState(swarm.snapshotBytes);
+    const { commitIndex } = storage.hardState();
     const moments = new Moments(queue, state);
     const knownHead = new Cell(0);
     const network = links.join(machine, () => true);
@@ -197,6 +198,10 @@ export class Host {
       },
       nextTurn: (run) => queue.after(0, () => machine.act(run)),
     });
+    const { appliedIndex } = runner.status.get();
+    if (appliedIndex < commitIndex) {
+      context.violated(`${self} starts with ${appliedIndex} of ${commitIndex} applied`);
+    }
     this.#watch(runner);
     const appliedBefore = () => moments.before;
     return { machine, state, appliedBefore, knownHead, storage, runner };

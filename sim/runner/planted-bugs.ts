@@ -81,7 +81,7 @@ const writes: readonly Draft[] = [
   },
   {
     name: "leaves term and vote out of a write with a snapshot",
-    seeds: 100,
+    seeds: 1_000,
     file: runner,
     find: "if (hardState !== undefined) await storage.save({ hardState, entries });",
     replace:
@@ -89,7 +89,7 @@ const writes: readonly Draft[] = [
   },
   {
     name: "does several writes at a time",
-    seeds: 100,
+    seeds: 1_000,
     file: runner,
     find: "this.#writes = this.#writes.then(async () => {",
     replace: "this.#writes = Promise.resolve().then(async () => {",
@@ -97,13 +97,6 @@ const writes: readonly Draft[] = [
 ];
 
 const snapshots: readonly Draft[] = [
-  {
-    name: "replaces a newer snapshot by its own",
-    seeds: 100,
-    file: runner,
-    find: "if ((storage.snapshotMeta()?.index ?? 0) >= meta.index) return;",
-    replace: "",
-  },
   {
     name: "notes the newest members in its snapshot",
     seeds: 30,
@@ -155,7 +148,7 @@ const snapshots: readonly Draft[] = [
   },
   {
     name: "forgets the old vote when it drops segments",
-    seeds: 100,
+    seeds: 1_000,
     file: "raft/io/log-state.ts",
     find: 'const records: LogRecord[] = [{ kind: "hard_state", hardState }];',
     replace:
@@ -184,29 +177,50 @@ const restoring: readonly Draft[] = [
   },
   {
     name: "does not answer the proposals that a snapshot brought",
-    seeds: 100,
+    seeds: 1_000,
     file: runner,
     find: "for (const id of this.#proposals.ids()) {",
     replace: "for (const id of this.#proposals.ids().slice(0, 0)) {",
   },
   {
     name: "starts without the table of proposals",
-    seeds: 100,
+    seeds: 1_000,
     file: runner,
     find: "stateMachine.restore(applied.restore(snapshot.data), snapshot.meta.index);",
     replace:
       "stateMachine.restore(new AppliedProposals().restore(snapshot.data), snapshot.meta.index);",
   },
   {
+    name: "starts without what it knows to be agreed",
+    seeds: 30,
+    file: runner,
+    find: "this.#applyWhatIsKnown();\n    transport",
+    replace: "transport",
+  },
+  {
+    name: "waits for ever for a snapshot that cannot be fetched",
+    seeds: 1_000,
+    file: "raft/follow-loop.ts",
+    find: "onFailed: (error) => this.#fetched?.reject(error),",
+    replace: "onFailed: () => undefined,",
+  },
+  {
+    name: "offers an old snapshot as long as it is asked for",
+    seeds: 1_000,
+    file: transfer,
+    find: "if (held?.meta.index === newest?.index) return held;",
+    replace: "if (held !== undefined) return held;",
+  },
+  {
     name: "ignores an offered snapshot that it knows",
-    seeds: 300,
+    seeds: 1_000,
     file: runner,
     find: "if (meta.index <= this.#raft.commitIndex) {",
     replace: "if (meta.index <= this.#raft.commitIndex - 1e9) {",
   },
   {
     name: "serves a chunk of another snapshot than the one asked for",
-    seeds: 300,
+    seeds: 1_000,
     file: transfer,
     find: "if (snapshot?.meta.index !== id.index || snapshot.meta.term !== id.term) {",
     replace: "if (snapshot === undefined) {",
@@ -244,11 +258,11 @@ const clients: readonly Draft[] = [
     replace: "",
   },
   {
-    name: "takes the answer to an earlier read",
+    name: "answers the reads of others without asking anybody",
     seeds: 1_000,
     file: reads,
-    find: "const { self, session, startRound, send } = this.#options;",
-    replace: 'const { self, startRound, send } = this.#options;\n    const session = "r";',
+    find: "else this.#add({ isRemote: true, resolve: answer, reject: () => answer(null) });",
+    replace: "else answer(this.#options.appliedIndex());",
   },
   {
     name: "calls a change of members done that is under way",

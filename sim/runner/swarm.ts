@@ -72,7 +72,7 @@ export function drawSwarm(random: Random): Swarm {
     values[randomBelow(random, values.length)] ?? values[0];
   const chance = (rate: number) => random.next() < rate;
   const fault = (share: number, rate: number) => (chance(share) ? rate : 0);
-  const nodes = one([3, 3, 3, 3, 3, 4, 4, 5, 5, 7]);
+  const nodes = one([3, 3, 3, 3, 4, 4, 5, 5, 6, 7]);
   const timing: RaftTiming = {
     tickMs: one([20, 50]),
     heartbeatTicks: one([1, 1, 2]),
@@ -110,7 +110,7 @@ export function drawSwarm(random: Random): Swarm {
       lateRate: fault(0.5, 0.05),
       maxLateMs: Math.round(electionMs * one([0.5, 4])),
     },
-    hasCodec: chance(0.2),
+    hasCodec: chance(0.1),
     clockSkew: one([0, 0.02, 0.2]),
     happenings: drawn,
     gapMs: electionMs * one([0.7, 2, 5]),
@@ -126,6 +126,6 @@ export function drawSwarm(random: Random): Swarm {
     retryMs: electionMs * one([0.3, 1, 3]),
     patienceMs: electionMs * one([5, 15]),
     abortRate: one([0, 0.5, 1]),
-    noiseGapMs: one([undefined, electionMs / 2, electionMs / 6]),
+    noiseGapMs: one([undefined, electionMs / 2, electionMs / 5]),
   };
 }
