@@ -1,16 +1,15 @@
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import type { DoctorView } from "../api/index.ts";
 import { type ClusterNode, type ClusterState, compareText } from "../cluster/index.ts";
 import { type Clock, messageOf, type NodeId, nodeId, type ReadableCell } from "../kernel/index.ts";
-import type { PeerNetwork } from "../network/index.ts";
+import { PeerCodec, type PeerNetwork } from "../network/index.ts";
 import type { ContainerRuntime } from "../runtime/index.ts";
 import { diagnose, type Examination, type ExaminedNode } from "./diagnose.ts";
 import { diskSpace, forwardsPackets, measureSync, tryPort } from "./doctor-checks.ts";
 
 const examineProtocol = "/skein/doctor/1";
 const pingProtocol = "/skein/doctor-ping/1";
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 
 /** One node examines no more links than this; more than so many nodes are sampled. */
 const maxLinks = 64;

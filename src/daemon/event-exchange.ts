@@ -1,4 +1,3 @@
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import {
   type ClusterEvent,
@@ -10,10 +9,10 @@ import {
 } from "../events/index.ts";
 import type { EventJournal } from "../events/io/event-journal.ts";
 import { CodedError, type NodeId } from "../kernel/index.ts";
-import type { PeerNetwork, PeerStream } from "../network/index.ts";
+import { PeerCodec, type PeerNetwork, type PeerStream } from "../network/index.ts";
 
 const protocol = "/skein/events/1";
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 
 /** So many events travel in a frame; a frame stays far below what a stream carries. */
 const eventsPerFrame = 200;

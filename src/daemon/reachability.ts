@@ -1,4 +1,3 @@
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import type { ClusterState } from "../cluster/index.ts";
 import {
@@ -9,11 +8,11 @@ import {
   type NodeId,
   type ReadableCell,
 } from "../kernel/index.ts";
-import type { PeerNetwork } from "../network/index.ts";
+import { PeerCodec, type PeerNetwork } from "../network/index.ts";
 import { tryPort } from "./doctor-checks.ts";
 
 const protocol = "/skein/dial-back/1";
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 const answerSchema = z.object({ port: z.string().max(32) });
 
 /** Asked at a time; one that can connect is proof. */

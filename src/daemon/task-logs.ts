@@ -1,4 +1,3 @@
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import { type LogEntry, nodeName, timeText } from "../api/index.ts";
 import { type ClusterState, type Task, tasksOf, templateOf } from "../cluster/index.ts";
@@ -13,7 +12,7 @@ import {
   type TaskId,
   taskId,
 } from "../kernel/index.ts";
-import type { PeerNetwork, PeerStream } from "../network/index.ts";
+import { PeerCodec, type PeerNetwork, type PeerStream } from "../network/index.ts";
 import {
   type Container,
   type ContainerRuntime,
@@ -23,7 +22,7 @@ import {
 import { mergeStreams } from "./merge-streams.ts";
 
 const protocol = "/skein/logs/1";
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 
 const requestSchema = z.object({
   taskId: z.string().max(64).transform(taskId),

@@ -1,10 +1,10 @@
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import { nodeId } from "../kernel/index.ts";
+import { PeerCodec } from "../network/index.ts";
 import type { Claim } from "./member-table.ts";
 import type { RecordId, StateRecord } from "./record-table.ts";
 
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec({ maxValues: 2 ** 18 });
 
 /** A node that runs more than a thousand tasks says so in less; one exchange holds one of these. */
 export const maxRecordBytes = 512 * 1024;

@@ -1,6 +1,6 @@
-import { Packr } from "msgpackr";
 import type { NodeId } from "../kernel/index.ts";
 import { nodeId } from "../kernel/index.ts";
+import { PeerCodec } from "../network/index.ts";
 import type { Configuration, Entry } from "./log-storage.ts";
 import { RaftError } from "./raft-error.ts";
 
@@ -101,7 +101,8 @@ function sortedUnion(...sets: readonly (readonly NodeId[])[]): readonly NodeId[]
   return [...new Set(sets.flat())].sort();
 }
 
-const packr = new Packr({ useRecords: false });
+/** Four lists of members. */
+const packr = new PeerCodec({ maxValues: 4 * maxMembers + 8 });
 
 /** The `data` of a `configuration` entry. */
 export function encodeConfiguration(configuration: Configuration): Uint8Array {

@@ -1,7 +1,8 @@
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import { type NodeId, nodeId } from "../kernel/index.ts";
-import { decodeConfiguration, parseConfiguration } from "./configuration.ts";
+import { PeerCodec } from "../network/index.ts";
+import { parseConfiguration } from "./configuration.ts";
+import { assertEntriesFollow, entryToWire, parseEntries } from "./entry-codec.ts";
 import { type Entry, type EntryId, maxLogNumber, type SnapshotMeta } from "./log-storage.ts";
 import { RaftError } from "./raft-error.ts";
 
@@ -9,7 +10,6 @@ import { RaftError } from "./raft-error.ts";
 export const maxFeedFrameBytes = 2 * 2 ** 20;
 /** What a subscriber says fits in far less. */
 const maxFollowFrameBytes = 256;
-const maxEntriesPerFrame = 65_536;
 /** Other feeders that a full one names. */
 export const maxRedirects = 16;
 const maxNodeIdLength = 128;
@@ -48,17 +48,15 @@ export type FeedFrame =
   | { readonly kind: "behind" }
   | { readonly kind: "diverged" };
 
-const packr = new Packr({ useRecords: false });
+/** 2 MiB of entries without data, each as five values, are fewer. */
+const packr = new PeerCodec({ maxValues: 2 ** 19 });
 const natural = z.int().nonnegative();
 /** An index or a term: no more than the log can write. */
 const position = z.int().nonnegative().max(maxLogNumber);
 const entryId = z.strictObject({ index: position, term: position });
-const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const node = z.string().min(1).max(maxNodeIdLength).transform(nodeId);
 const configuration = z.unknown().transform((parts) => parseConfiguration(parts));
-const entry = z
-  .tuple([z.enum(["normal", "configuration", "empty"]), position, position, bytes])
-  .transform(([kind, index, term, data]): Entry => ({ kind, index, term, data }));
+const entries = z.unknown().transform((list) => parseEntries(list));
 
 const followSchema = z.strictObject({ kind: z.literal("follow"), index: position, term: position });
 
@@ -74,7 +72,7 @@ const frameSchema = z.discriminatedUnion("kind", [
       .transform((leader) => leader ?? undefined),
     heartbeatMs: z.int().min(1).max(60_000),
     previous: entryId,
-    entries: z.array(entry).max(maxEntriesPerFrame),
+    entries,
     commitIndex: position,
   }),
   z.strictObject({
@@ -113,21 +111,15 @@ export function decodeFeed(bytes: Uint8Array): FeedFrame {
   return frame;
 }
 
-/** The log relies on entries that follow each other, and a feed on committed ones alone. */
+/** A feed carries committed entries alone. */
 function checkEntries({
   previous,
   entries,
-  term: feedTerm,
+  term,
   commitIndex,
 }: Extract<FeedFrame, { readonly kind: "entries" }>): void {
-  let { index, term } = previous;
-  for (const entry of entries) {
-    if (entry.index !== index + 1 || entry.term < term || entry.term > feedTerm) {
-      throw new RaftError("malformed_message", `Entry ${entry.index} does not follow ${index}.`);
-    }
-    if (entry.kind === "configuration") decodeConfiguration(entry.data);
-    ({ index, term } = entry);
-  }
+  assertEntriesFollow(previous, entries, { maxTerm: term });
+  const { index } = entries.at(-1) ?? previous;
   if (index > commitIndex) {
     throw new RaftError("malformed_message", `A feeder sent entry ${index}, not committed yet.`);
   }
@@ -150,7 +142,7 @@ function toWire(frame: FeedFrame): unknown {
     return {
       ...frame,
       leader: leader === undefined ? null : [leader.node, leader.ageMs],
-      entries: frame.entries.map(({ kind, index, term, data }) => [kind, index, term, data]),
+      entries: frame.entries.map(entryToWire),
     };
   }
   if (frame.kind === "snapshot") {

@@ -1,5 +1,5 @@
-import { Packr } from "msgpackr";
 import { z } from "zod";
+import { PeerCodec } from "../network/index.ts";
 import { maxLogNumber } from "./log-storage.ts";
 import { RaftError } from "./raft-error.ts";
 
@@ -43,7 +43,7 @@ export function decodeProposal(encoded: Uint8Array): Proposal | undefined {
   }
 }
 
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec({ maxValues: 2 ** 13 });
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const natural = z.int().nonnegative();
 /** An index or a term: no more than the log can write. */

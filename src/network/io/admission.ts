@@ -1,9 +1,9 @@
 import type { Connection, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import { CodedError, codeOf, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
 import { NetworkError } from "../errors.ts";
+import { PeerCodec } from "../peer-codec.ts";
 import {
   type ClusterKey,
   clusterKeySeed,
@@ -34,7 +34,7 @@ const clusterKeyProtocol = "/skein/cluster-key/1";
 /** For one voter to answer, the agreement of the cluster included. */
 const voterMs = 10_000;
 
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 
 const handedOnSchema = z.object({ nodeId: z.string().max(128), sealed: z.instanceof(Uint8Array) });
 const renewSchema = z.object({ publicKeyPem: z.string().max(1_024) });

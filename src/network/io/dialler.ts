@@ -1,10 +1,10 @@
 import type { Connection, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import { CodedError, type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
 import { DialSlots } from "../dial-slots.ts";
 import { NetworkError } from "../errors.ts";
+import { PeerCodec } from "../peer-codec.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
 import { type Credentials, hasEnded, readMembership } from "./credentials.ts";
 import { answer, ask } from "./exchange.ts";
@@ -12,7 +12,7 @@ import { dialTimeoutMs, type Host } from "./host.ts";
 import { peerAddress } from "./peer-address.ts";
 import { helloProtocol, strangerLimits } from "./strangers.ts";
 
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 
 /** Answers the greeting of a node that is no member any more. */
 const removedCode = "removed";

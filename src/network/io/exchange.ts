@@ -1,13 +1,13 @@
 import type { Connection, Stream } from "@libp2p/interface";
 import { lpStream } from "@libp2p/utils";
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import { codeOf, messageOf, nodeId } from "../../kernel/index.ts";
 import { NetworkError } from "../errors.ts";
 import { interruption } from "../interruption.ts";
 import { checkSize, maxBodyBytes } from "../limits.ts";
+import { PeerCodec } from "../peer-codec.ts";
 
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 
 const maxEnvelopeBytes = maxBodyBytes + 16 * 2 ** 10;
 const maxCodeLength = 64;

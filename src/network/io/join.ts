@@ -1,9 +1,9 @@
 import { connect } from "node:net";
 import type { Connection } from "@libp2p/interface";
-import { Packr } from "msgpackr";
 import { z } from "zod";
 import { messageOf } from "../../kernel/index.ts";
 import { NetworkError, type NetworkErrorCode } from "../errors.ts";
+import { PeerCodec } from "../peer-codec.ts";
 import { type ClusterToken, decodeToken } from "../token.ts";
 import { type Credentials, caFingerprint, newTlsKey, verifyMembership } from "./credentials.ts";
 import { ask } from "./exchange.ts";
@@ -22,7 +22,7 @@ import { joinProtocol } from "./strangers.ts";
 
 /** For all that one seed has to do, the cluster's agreement included. */
 const seedTimeoutMs = 20_000;
-const packr = new Packr({ useRecords: false });
+const packr = new PeerCodec();
 
 export type JoinOptions = {
   readonly identity: Identity;
