@@ -115,13 +115,19 @@ export function isEstablished(draft: Draft, task: Task, forMs: number): boolean 
   return false;
 }
 
-/** Stops what is doubled, and what leaves once its work is done by another. */
+/**
+ * Stops what is doubled, and what leaves once its work is done by another. While a roll-out is
+ * paused, both revisions may stay: the new one has to have shown that it works, or else a crash
+ * loop that is up for a moment would take the place of what served.
+ */
 function dropSuperfluous(draft: Draft, service: Service, position: Position): Position {
   const { facts } = draft;
+  const isPaused = service.rollout === "paused";
   const [kept, ...doubles] = position.staying.toSorted(
     (a, b) =>
       Number(facts.isSettled(b)) - Number(facts.isSettled(a)) ||
-      b.revision - a.revision ||
+      Number(hasProven(draft, service, b)) - Number(hasProven(draft, service, a)) ||
+      (isPaused ? a.revision - b.revision : b.revision - a.revision) ||
       a.createdAtMs - b.createdAtMs ||
       (a.id < b.id ? -1 : 1),
   );
@@ -139,6 +145,12 @@ function dropSuperfluous(draft: Draft, service: Service, position: Position): Po
     return !mayStop;
   });
   return { ...position, staying: [kept], leaving };
+}
+
+/** Whether a task serves, and has done so for the time of `monitor`. */
+function hasProven({ facts }: Draft, service: Service, task: Task): boolean {
+  const sinceMs = facts.settledSinceMs(task);
+  return sinceMs !== undefined && facts.now - sinceMs >= rolloutOf(service).monitorMs;
 }
 
 /** Where an older task still serves, one that was lost with its node needs no care of its own. */
@@ -166,13 +178,10 @@ function withoutLostDoubles(draft: Draft, service: Service, position: Position):
  */
 function withoutOutdatedDoubles(draft: Draft, service: Service, position: Position): Position {
   const { facts } = draft;
-  const { monitorMs } = rolloutOf(service);
-  const hasProven = ({ task }: Position["leaving"][number]) =>
-    facts.now - (facts.settledSinceMs(task) ?? facts.now) >= monitorMs;
   const [kept, ...doubles] = position.leaving.toSorted(
     (a, b) =>
       Number(facts.isSettled(b.task)) - Number(facts.isSettled(a.task)) ||
-      Number(hasProven(b)) - Number(hasProven(a)) ||
+      Number(hasProven(draft, service, b.task)) - Number(hasProven(draft, service, a.task)) ||
       Number(a.cause === "drain") - Number(b.cause === "drain") ||
       a.task.createdAtMs - b.task.createdAtMs ||
       (a.task.id < b.task.id ? -1 : 1),

@@ -248,6 +248,28 @@ t.test("a bad update", async (t) => {
     }
   }
 
+  t.test("that is up for a moment when it is paused leaves the old tasks alone", async (t) => {
+    const world = new World(["n1", "n2"], { startMs: { min: 0, max: 1 } });
+    const spec = { update: update({ parallelism: 0, monitorMs: 5_000 }) };
+    world.put(spec);
+    world.run(10_000);
+    const before = world.running();
+    world.put({ ...spec, template: next });
+    world.run(1_000);
+    for (const { id, revision } of world.running()) {
+      if (revision === 2) world.setStatus(id, { restarts: 2, sinceMs: world.now });
+    }
+    world.run(2_000);
+    t.equal(world.state.services.get(web)?.rollout, "paused");
+    t.strictSame(
+      world
+        .running()
+        .map(({ id }) => id)
+        .sort(),
+      before.map(({ id }) => id).sort(),
+    );
+  });
+
   t.test("with one replica that stops first goes back, though nothing old runs", async (t) => {
     const world = new World(["n1"], {
       behaviourOf: (image) => (image === "web:2" ? "crashes" : "serves"),
