@@ -29,10 +29,9 @@ export class Clients {
   readonly #context: RunnerContext;
   readonly #hosts: readonly Host[];
   readonly #calls: Call[] = [];
-  /** Attempts that a node has not settled. */
-  readonly #open = new Set<{ readonly life: Life; readonly what: string }>();
   #isFaulty = true;
   #values = 0;
+  #attempts = 0;
   answered = 0;
 
   constructor(context: RunnerContext, hosts: readonly Host[]) {
@@ -52,9 +51,10 @@ export class Clients {
 
   /** What is not answered yet; undefined when all is. */
   get unanswered(): string | undefined {
-    for (const attempt of this.#open) if (!attempt.life.machine.isUp) this.#open.delete(attempt);
-    const [attempt] = this.#open;
-    if (attempt !== undefined) return `${attempt.what} is neither answered nor refused`;
+    for (const { life } of this.#hosts) {
+      const [asked] = life?.asked ?? [];
+      if (asked !== undefined) return `${asked} is neither answered nor refused`;
+    }
     const call = this.#calls.find(({ isOver }) => !isOver);
     return call === undefined ? undefined : `a ${call.kind} is not answered`;
   }
@@ -172,8 +172,9 @@ export class Clients {
     const { note, checker } = this.#context;
     const id = idOf(value);
     note(() => `client: ${id} writes ${value} to register ${key} through ${host.id}`);
-    const attempt = { life, what: `${id} at ${host.id}` };
-    this.#open.add(attempt);
+    this.#attempts += 1;
+    const attempt = `${id} at ${host.id} (${this.#attempts})`;
+    life.asked.add(attempt);
     try {
       const index = await life.runner.propose(encodeWrite(key, value), { id, signal });
       note(() => `client: ${id} is at ${index}, says ${host.id}`);
@@ -188,7 +189,7 @@ export class Clients {
       }
       return false;
     } finally {
-      this.#open.delete(attempt);
+      life.asked.delete(attempt);
     }
   }
 
@@ -205,9 +206,9 @@ export class Clients {
 
   async #read(call: Call, host: Host, life: Life, signal: AbortSignal): Promise<void> {
     const { note, queue } = this.#context;
-    const what = `a read at ${host.id}`;
-    const attempt = { life, what };
-    this.#open.add(attempt);
+    this.#attempts += 1;
+    const what = `a read at ${host.id} (${this.#attempts})`;
+    life.asked.add(what);
     try {
       const index = await life.runner.barrier({ signal });
       const { appliedIndex } = life.runner.status.get();
@@ -225,7 +226,7 @@ export class Clients {
     } catch (error) {
       note(() => `client: ${what} fails: ${codeOf(error) ?? messageOf(error)}`);
     } finally {
-      this.#open.delete(attempt);
+      life.asked.delete(what);
     }
   }
 

@@ -14,6 +14,8 @@ export type Life = {
   readonly state: WrittenState;
   /** How far it had applied before the present moment. */
   readonly appliedBefore: () => number;
+  /** What was asked of it and is neither answered nor refused. */
+  readonly asked: Set<string>;
   readonly knownHead: Cell<number>;
   readonly storage: LogStorage;
   readonly runner: RaftRunner;
@@ -132,6 +134,11 @@ export class Host {
       await life.storage[Symbol.asyncDispose]();
       if (!machine.isUp) return;
       this.#context.note(() => `${this.id} has stopped`);
+      // All promises that its end settles are settled before the next event.
+      this.#context.queue.after(0, () => {
+        const [asked] = life.asked;
+        if (asked !== undefined) this.#context.violated(`${this.id} has stopped without ${asked}`);
+      });
       machine.isUp = false;
       this.#context.links.leave(machine, false);
       this.life = undefined;
@@ -204,7 +211,7 @@ export class Host {
     }
     this.#watch(runner);
     const appliedBefore = () => moments.before;
-    return { machine, state, appliedBefore, knownHead, storage, runner };
+    return { machine, state, appliedBefore, asked: new Set(), knownHead, storage, runner };
   }
 
   #watch({ status }: RaftRunner): void {

@@ -1,5 +1,5 @@
 import { type Random, randomBelow } from "../../src/kernel/index.ts";
-import type { HardState, LogStorage } from "../../src/raft/index.ts";
+import type { EntryId, HardState, LogStorage } from "../../src/raft/index.ts";
 import { openFileLogStorage } from "../../src/raft/io/file-log-storage.ts";
 import type { EventQueue } from "../event-queue.ts";
 import type { Machine } from "../gossip/machine.ts";
@@ -16,6 +16,12 @@ export type LogDiskOptions = {
   readonly maxWriteMs: number;
 };
 
+type Seen = {
+  readonly hardState: HardState;
+  readonly snapshotIndex: number;
+  readonly last: EntryId;
+};
+
 /** The disk of one machine with its log: in memory, or the production files on a simulated disk. */
 export class LogDisk {
   readonly #options: LogDiskOptions;
@@ -23,7 +29,8 @@ export class LogDisk {
   readonly #files: SimDisk;
   #machine: Machine | undefined;
   /** What was durable when it was looked at last: it must never be missed. */
-  #seen: { readonly hardState: HardState; readonly snapshotIndex: number } | undefined;
+  #seen: Seen | undefined;
+  #isWriting = false;
 
   constructor(options: LogDiskOptions) {
     this.#options = options;
@@ -56,9 +63,15 @@ export class LogDisk {
     return log;
   }
 
-  /** Something became durable. */
+  /** Something is about to be written: whether a crash meanwhile leaves it there is open. */
+  begin(): void {
+    this.#isWriting = true;
+  }
+
+  /** It is durable. */
   look(log: LogStorage): void {
-    this.#seen = { hardState: log.hardState(), snapshotIndex: log.snapshotMeta()?.index ?? 0 };
+    this.#isWriting = false;
+    this.#seen = seenIn(log);
   }
 
   crash({ losesPower }: { readonly losesPower: boolean }): void {
@@ -74,17 +87,30 @@ export class LogDisk {
   }
 
   #compare(log: LogStorage): void {
-    if (this.#seen === undefined) return;
-    const { hardState: old, snapshotIndex } = this.#seen;
-    const now = log.hardState();
-    const hasVote = now.term > old.term || old.vote === undefined || now.vote === old.vote;
-    if (now.term < old.term || !hasVote || now.commitIndex < old.commitIndex) {
-      const [before, after] = [JSON.stringify(old), JSON.stringify(now)];
-      throw new Error(`the disk held ${before}, and now ${after}`);
+    const old = this.#seen;
+    if (old === undefined) return;
+    const now = seenIn(log);
+    const { term, vote, commitIndex } = old.hardState;
+    const hasVote = now.hardState.term > term || vote === undefined || now.hardState.vote === vote;
+    const isThere =
+      now.hardState.term >= term &&
+      hasVote &&
+      now.hardState.commitIndex >= commitIndex &&
+      now.snapshotIndex >= old.snapshotIndex;
+    const isSame = now.last.index === old.last.index && now.last.term === old.last.term;
+    if (!isThere || !(isSame || this.#isWriting)) {
+      throw new Error(`the disk held ${JSON.stringify(old)}, and now ${JSON.stringify(now)}`);
     }
-    const found = log.snapshotMeta()?.index ?? 0;
-    if (found < snapshotIndex) {
-      throw new Error(`the disk held a snapshot at ${snapshotIndex}, and now at ${found}`);
-    }
+    this.#isWriting = false;
+    this.#seen = now;
   }
+}
+
+function seenIn(log: LogStorage): Seen {
+  const index = log.lastIndex();
+  return {
+    hardState: log.hardState(),
+    snapshotIndex: log.snapshotMeta()?.index ?? 0,
+    last: { index, term: log.term(index) ?? 0 },
+  };
 }

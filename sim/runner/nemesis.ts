@@ -9,8 +9,6 @@ export class Nemesis {
   happened = 0;
   readonly #context: RunnerContext;
   readonly #hosts: readonly Host[];
-  /** What the leaders were asked for and have not settled. */
-  readonly #asked = new Set<{ readonly life: Life; readonly what: string }>();
   #isOver = false;
 
   constructor(context: RunnerContext, hosts: readonly Host[]) {
@@ -45,13 +43,6 @@ export class Nemesis {
 
   startAll(): void {
     for (const host of this.#hosts) host.start({ isFirst: false });
-  }
-
-  /** What a leader has neither done nor refused; undefined when there is nothing. */
-  get unanswered(): string | undefined {
-    for (const asked of this.#asked) if (!asked.life.machine.isUp) this.#asked.delete(asked);
-    const [asked] = this.#asked;
-    return asked && `${asked.what} is neither done nor refused`;
   }
 
   /** Asks whoever leads for these members. */
@@ -193,12 +184,12 @@ export class Nemesis {
 
   #ask(life: Life, what: string, act: (signal: AbortSignal) => Promise<string>): void {
     const { note } = this.#context;
-    const asked = { life, what };
-    this.#asked.add(asked);
+    const asked = `${what} (${this.happened})`;
+    life.asked.add(asked);
     note(() => `asked: ${what}`);
     life.machine.act(() => {
       act(new AbortController().signal)
-        .finally(() => this.#asked.delete(asked))
+        .finally(() => life.asked.delete(asked))
         .then(
           (result) => note(() => `asked: ${what}: ${result}`),
           (error: unknown) =>

@@ -139,6 +139,9 @@ const snapshots: readonly Draft[] = [
     find: "this.#enqueueWrite(async () => {\n      this.#isSnapshotting = false;",
     replace: "this.#enqueueWrite(async () => {",
   },
+];
+
+const files: readonly Draft[] = [
   {
     name: "keeps no snapshot but the newest",
     seeds: 30,
@@ -153,6 +156,13 @@ const snapshots: readonly Draft[] = [
     find: 'const records: LogRecord[] = [{ kind: "hard_state", hardState }];',
     replace:
       'const records: LogRecord[] = [{ kind: "hard_state", hardState: { ...hardState, vote: undefined } }];',
+  },
+  {
+    name: "takes the mark of a snapshot for the end of the entries before it",
+    seeds: 100,
+    file: "raft/io/log-state.ts",
+    find: 'records.push({ kind: "snapshot", id: mark, replacesLog: false });',
+    replace: 'records.push({ kind: "snapshot", id: mark, replacesLog: true });',
   },
 ];
 
@@ -251,6 +261,20 @@ const clients: readonly Draft[] = [
     else for (const { id } of batch) this.applied(id, result.lastIndex);`,
   },
   {
+    name: "leaves proposals open when it stops",
+    seeds: 100,
+    file: runner,
+    find: "    this.#proposals.failAll(error);\n",
+    replace: "",
+  },
+  {
+    name: "leaves reads open when it stops",
+    seeds: 100,
+    file: runner,
+    find: "    this.#reads.failAll(error);\n",
+    replace: "",
+  },
+  {
     name: "confirms reads before they are applied",
     seeds: 30,
     file: reads,
@@ -280,6 +304,7 @@ function of(section: string, drafts: readonly Draft[]): readonly PlantedRunnerBu
 export const plantedRunnerBugs: readonly PlantedRunnerBug[] = [
   ...of("writes", writes),
   ...of("own snapshots", snapshots),
+  ...of("log files", files),
   ...of("snapshots of others", restoring),
   ...of("clients", clients),
 ];

@@ -28,11 +28,13 @@ export function watchedStorage(options: WatchedStorageOptions): LogStorage {
     snapshotMeta: () => storage.snapshotMeta(),
     loadSnapshot: () => storage.loadSnapshot(),
     save: async (batch) => {
+      disk.begin();
       await storage.save(batch);
       disk.look(storage);
     },
     saveSnapshot: async (meta, data) => {
       watch.beforeSnapshot(meta, data);
+      disk.begin();
       await storage.saveSnapshot(meta, data);
       disk.look(storage);
       await watch.afterSnapshot(meta);

@@ -150,7 +150,7 @@ class World extends VirtualTime {
     const fromMs = this.queue.now;
     const limitMs = healMs + healElections * electionMsOf(this.#swarm.timing);
     let fresh: ReturnType<Clients["askAll"]> | undefined;
-    const problem = () => this.#clients.unanswered ?? this.#nemesis.unanswered ?? this.#unequal();
+    const problem = () => this.#clients.unanswered ?? this.#unequal();
     await this.#mustHold(limitMs, problem);
     fresh = this.#clients.askAll();
     await this.#mustHold(limitMs, () => fresh?.missing() ?? problem());
