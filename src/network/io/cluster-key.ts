@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { NetworkError } from "../errors.ts";
-import { writeSecretFile } from "./secret-file.ts";
+import { readWhole, writeSecretFile } from "./secret-file.ts";
 
 const packr = new Packr({ useRecords: false });
 
@@ -20,13 +20,21 @@ const clusterKeySchema = z.object({
 export type ClusterKey = Readonly<z.infer<typeof clusterKeySchema>>;
 
 const fileName = "cluster-key.json";
+const remedy =
+  "Where other machines vote, remove it and start the node again: it asks them for the key. Else put the file back as it was.";
 /** Where all members held it before it was the voters' alone. */
 const formerFileName = "credentials.json";
 
 /** The key that this data directory holds, where it does. */
 export function loadClusterKey(directory: string): ClusterKey | undefined {
   const file = join(directory, fileName);
-  if (existsSync(file)) return clusterKeySchema.parse(JSON.parse(readFileSync(file, "utf8")));
+  if (existsSync(file)) {
+    return readWhole(
+      file,
+      (content) => clusterKeySchema.parse(JSON.parse(content.toString("utf8"))),
+      remedy,
+    );
+  }
   const former = join(directory, formerFileName);
   if (!existsSync(former)) return undefined;
   const parsed = clusterKeySchema.safeParse(JSON.parse(readFileSync(former, "utf8")));

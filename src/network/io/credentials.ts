@@ -7,14 +7,14 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { type NodeId, nodeId } from "../../kernel/index.ts";
 import { NetworkError } from "../errors.ts";
 import type { ClusterKey } from "./cluster-key.ts";
-import { writeSecretFile } from "./secret-file.ts";
+import { readWhole, writeSecretFile } from "./secret-file.ts";
 
 const packr = new Packr({ useRecords: false });
 
@@ -43,19 +43,21 @@ const credentialsSchema = z.object({
 
 export type Credentials = Readonly<z.infer<typeof credentialsSchema>>;
 
-const fileName = "credentials.json";
+export const credentialsFileName = "credentials.json";
 
 /** What this data directory belongs to; undefined when it has joined nothing yet. */
 export function loadCredentials(directory: string): Credentials | undefined {
-  const file = join(directory, fileName);
+  const file = join(directory, credentialsFileName);
   if (!existsSync(file)) return undefined;
-  return credentialsSchema.parse(JSON.parse(readFileSync(file, "utf8")));
+  return readWhole(file, (content) =>
+    credentialsSchema.parse(JSON.parse(content.toString("utf8"))),
+  );
 }
 
 /** Written whole or not at all. */
 export function saveCredentials(directory: string, credentials: Credentials): void {
   writeSecretFile(
-    join(directory, fileName),
+    join(directory, credentialsFileName),
     // Only what belongs there: the cluster key has a file of its own.
     JSON.stringify(credentialsSchema.parse(credentials), undefined, 2),
   );
