@@ -32,7 +32,7 @@ export function messageOf(error: unknown): string {
 const fileProblems: Readonly<Record<string, string>> = {
   EACCES: "permission is denied (run it as the user who owns the file)",
   EDQUOT: "the disk quota is used up (free some space)",
-  EEXIST: "it is there already",
+  EEXIST: "something of that name is there already",
   EIO: "the disk reports an input/output error (look at the disk)",
   EISDIR: "it is a directory",
   ELOOP: "its symbolic links go round in circles",
@@ -47,6 +47,8 @@ const fileProblems: Readonly<Record<string, string>> = {
 /** `ENOSPC: no space left on device, write` says too little; undefined for all other errors. */
 function wordsOf(error: Error): string | undefined {
   if (!("syscall" in error) || typeof error.syscall !== "string") return undefined;
+  // Of sockets, whose own text names the address.
+  if (["connect", "bind", "listen"].includes(error.syscall)) return undefined;
   const code = codeOf(error) ?? "";
   const problem = fileProblems[code];
   if (problem === undefined) return undefined;
