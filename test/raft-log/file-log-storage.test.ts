@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, readdirSync } from "node:fs";
-import { rm, stat, truncate, writeFile } from "node:fs/promises";
+import { rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { nodeId } from "../../src/kernel/index.ts";
@@ -230,6 +230,8 @@ t.test("what is missing is noticed", async (t) => {
     ["the first segment", (names) => names.slice(0, 1)],
     ["a segment in the middle", (names) => names.slice(1, 2)],
     ["every segment but the last", (names) => names.slice(0, -1)],
+    ["the last segment", (names) => names.slice(-1)],
+    ["the last two segments", (names) => names.slice(-2)],
   ];
   for (const [name, lost] of cases) {
     const directory = await makeDirectory(t);
@@ -264,6 +266,37 @@ t.test("a segment that was cut short is no torn write, wherever the cut is", asy
     const message = `${name} at offset ${cut}: the file ends here`;
     await t.rejects(openSmall(directory), { code: "corrupt_log", message }, String(cut));
   }
+});
+
+t.test("a last segment that is all zeros was not always so", async (t) => {
+  const directory = await makeDirectory(t);
+  {
+    await using storage = await openSmall(directory);
+    await storage.save({ entries: entries(1, 300) });
+    for (let index = 301; index <= 400; index += 1) await storage.save({ entries: [entry(index)] });
+  }
+  const names = await segmentNames(directory);
+  t.ok(names.slice(0, -1).every((name) => name.endsWith(".full.segment")));
+  const path = join(directory, names.at(-1) ?? "");
+  await writeFile(path, Buffer.alloc((await stat(path)).size));
+  await t.rejects(openSmall(directory), { code: "corrupt_log", message: path });
+});
+
+t.test("a log from before full segments were marked is opened, and they are marked", async (t) => {
+  const directory = await makeDirectory(t);
+  {
+    await using storage = await openSmall(directory);
+    for (let index = 1; index <= 300; index += 1) await storage.save({ entries: [entry(index)] });
+  }
+  for (const name of await segmentNames(directory)) {
+    await rename(join(directory, name), join(directory, name.replace(".full", "")));
+  }
+  {
+    await using storage = await openSmall(directory);
+    t.strictSame(readAll(storage), entries(1, 300));
+  }
+  const names = await segmentNames(directory);
+  t.ok(names.length > 2 && names.slice(0, -1).every((name) => name.includes(".full")));
 });
 
 t.test("snapshots without a log are not taken for a new node", async (t) => {

@@ -14,22 +14,35 @@ const lockFile = "lock";
  * judge by process ids, which containers and restarts reuse.
  */
 export function lockDirectory(directory: string): Disposable {
-  const database = new DatabaseSync(join(directory, lockFile), { timeout: 0 });
+  const path = join(directory, lockFile);
+  let database: DatabaseSync | undefined;
   try {
+    database = new DatabaseSync(path, { timeout: 0 });
     database.exec("PRAGMA journal_mode = MEMORY");
     database.exec("BEGIN EXCLUSIVE");
   } catch (cause) {
-    database.close();
-    if (codeOf(cause) !== "ERR_SQLITE_ERROR" || !messageOf(cause).includes("locked")) throw cause;
-    throw new StorageError(
+    database?.close();
+    throw refusal(cause, directory, path);
+  }
+  const held = database;
+  return {
+    [Symbol.dispose]: () => {
+      if (held.isOpen) held.close();
+    },
+  };
+}
+
+function refusal(cause: unknown, directory: string, path: string): StorageError {
+  if (codeOf(cause) === "ERR_SQLITE_ERROR" && messageOf(cause).includes("locked")) {
+    return new StorageError(
       "directory_in_use",
       `Another process uses ${directory}. Stop it, or give this node a directory of its own (--data-dir).`,
       { cause },
     );
   }
-  return {
-    [Symbol.dispose]: () => {
-      if (database.isOpen) database.close();
-    },
-  };
+  return new StorageError(
+    "storage_failed",
+    `${path} cannot be locked: ${messageOf(cause)}. Check that the directory can be written to. The file holds no data: where it is damaged, remove it and start the node again.`,
+    { cause },
+  );
 }

@@ -28,17 +28,20 @@ type EntryRange = Parameters<LogStorage["entries"]>[0];
 
 /**
  * Opens the durable log of one node in a directory, with everything that an earlier process
- * was told is durable. @throws StorageError `corrupt_log`, `directory_in_use`.
+ * was told is durable. @throws StorageError `corrupt_log`, `directory_in_use`, `storage_failed`.
  */
 export async function openFileLogStorage(options: FileLogStorageOptions): Promise<LogStorage> {
   const { directory, disk = nodeDisk } = options;
-  await disk.makeDirectory(directory);
-  const lock = disk.lock(directory);
+  let lock: Disposable | undefined;
   try {
+    await disk.makeDirectory(directory);
+    lock = disk.lock(directory);
     return await openLocked(options, lock);
-  } catch (error) {
-    lock[Symbol.dispose]();
-    throw error;
+  } catch (cause) {
+    lock?.[Symbol.dispose]();
+    if (cause instanceof StorageError) throw cause;
+    const text = `The replicated log in ${directory} cannot be opened: ${messageOf(cause)}. Mend that, then start the node again.`;
+    throw new StorageError("storage_failed", text, { cause });
   }
 }
 

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { type Disk, writeFully } from "./disk.ts";
 
-const segmentPattern = /^(\d{10})-([0-9a-f]{8})\.segment$/;
+const segmentPattern = /^(\d{10})-([0-9a-f]{8})(\.full)?\.segment$/;
+const segmentSuffix = /\.segment$/;
 const sparePattern = /^[0-9a-f]{16}\.spare$/;
 const temporaryPattern = /\.tmp$/;
 /** Compacted segments kept for reuse; more than one only after a large compaction. */
@@ -14,7 +15,9 @@ export type Segment = {
   readonly number: number;
   /** Drawn for each use of the file; its frames are seeded with it. */
   readonly nonce: number;
-  readonly path: string;
+  path: string;
+  /** Its name says that the next segment was written to. */
+  isFull: boolean;
   readonly bytes: number;
   readonly descriptor: number;
 };
@@ -77,6 +80,7 @@ export class SegmentFiles {
         number: Number(match[1]),
         nonce: Number.parseInt(match[2] ?? "", 16),
         path,
+        isFull: match[3] !== undefined,
         bytes,
         descriptor: disk.open(path, "durable"),
       });
@@ -103,7 +107,18 @@ export class SegmentFiles {
     await this.#disk.syncDirectory(this.#directory);
     const descriptor = this.#disk.open(path, "durable");
     this.prepare();
-    return { number, nonce, path, bytes: actualBytes, descriptor };
+    return { number, nonce, path, isFull: false, bytes: actualBytes, descriptor };
+  }
+
+  /**
+   * The log goes on in the next segment, and something was acknowledged there: from now on that
+   * one must be there. Durable with the next change of names; until then nothing is promised.
+   */
+  async markFull(segment: Segment): Promise<void> {
+    const path = segment.path.replace(segmentSuffix, ".full.segment");
+    await this.#disk.rename(segment.path, path);
+    segment.path = path;
+    segment.isFull = true;
   }
 
   /** Makes the next segment in the background. */

@@ -72,14 +72,25 @@ export class SegmentLog {
       let sequence: number | undefined;
       let cursor: Cursor | undefined;
       for (const [position, segment] of segments.entries()) {
-        assertFollows(segments[position - 1], segment);
+        const previous = segments[position - 1];
+        assertFollows(previous, segment);
         assertWhole(segment, segmentBytes);
         cursor = await scan(segment, sequence, {
           disk,
           isLast: position === segments.length - 1,
           onRecord,
         });
+        const isWritten = cursor.sequence !== sequence;
+        if (previous?.isFull === true && !isWritten) {
+          const problem = "it holds nothing, and something was written to it";
+          throw corruptLog({ path: segment.path, offset: 0 }, problem);
+        }
+        if (previous?.isFull === false && isWritten) await files.markFull(previous);
         sequence = cursor.sequence;
+      }
+      const last = segments.at(-1);
+      if (last?.isFull === true) {
+        throw corruptLog({ path: last.path, offset: last.bytes }, "the file after it is missing");
       }
       if (cursor === undefined) {
         const segment = await files.take({ number: 1, bytes: segmentBytes });
@@ -106,12 +117,14 @@ export class SegmentLog {
   async append(records: readonly LogRecord[]): Promise<readonly RecordPosition[]> {
     let { all, frame } = this.#encode(records);
     const { segment, offset, sequence } = this.#cursor;
+    let full: Segment | undefined;
     if (offset + frame.data.byteLength > segment.bytes) {
       const withHead = encodeFrame([...this.#head(), ...records], placeAfter(this.#cursor));
       const bytes = withHead.data.byteLength;
       const next = await this.#files.take({ number: segment.number + 1, bytes });
       this.#segments.push(next);
       this.#cursor = startOf(next, sequence);
+      full = segment;
       ({ all, frame } = this.#encode(records));
     }
     const start = this.#cursor;
@@ -123,6 +136,8 @@ export class SegmentLog {
       check,
       sequence: placeAfter(start).sequence,
     };
+    // The caller hears of this write only when its loss would be noticed.
+    if (full !== undefined) await this.#files.markFull(full);
     let position = start.offset + frameHeaderBytes;
     const positions = recordBytes.map((bytes) => {
       const placed = { segment: start.segment, offset: position, bytes };
