@@ -228,6 +228,31 @@ t.test("a new member far behind gets a snapshot, deduplication included", async 
   await dispose([again]);
 });
 
+t.test("a voter whose answer to a snapshot was lost catches up all the same", async (t) => {
+  const network = new MemoryNetwork();
+  const snapshots = { everyEntries: 20, everyBytes: 1e9, retainedEntries: 2 };
+  const nodes = await startCluster(network, ["a", "b", "c"], { snapshots });
+  const leader = leaderAmong(nodes);
+  const [behind] = others(nodes, leader);
+  if (behind === undefined) throw new Error("there are three nodes");
+  network.down.add(behind.id);
+  for (let number = 0; number < 50; number += 1) {
+    await leader.runner.propose(bytesOf(`e${number}`), soon());
+  }
+  let lost = 0;
+  network.isLost = (from, { kind }) => {
+    const isLost = from === behind.id && kind === "append_accepted" && lost === 0;
+    if (isLost) lost += 1;
+    return isLost;
+  };
+  network.down.delete(behind.id);
+  await behind.runner.barrier(soon());
+  t.equal(lost, 1);
+  t.strictSame(behind.machine.texts, leader.machine.texts);
+  t.equal(behind.machine.restores, 1);
+  await dispose(nodes);
+});
+
 t.test("a failed write ends the runner and is never repeated", async (t) => {
   const storage = new MemoryLogStorage();
   const node = await startNode(new MemoryNetwork(), "a", { memory: storage, bootstrap: true });

@@ -3,6 +3,7 @@ import { systemClock, systemRandom } from "../../src/kernel/io/system.ts";
 import { memoryStreamPair } from "../../src/network/memory-stream.ts";
 import {
   MemoryLogStorage,
+  type PeerMessage,
   type RaftRunner,
   type RaftRunnerOptions,
   type RaftStateMachine,
@@ -25,6 +26,8 @@ export class MemoryNetwork {
   readonly down = new Set<NodeId>();
   /** The next answers to requests are lost on their way back. */
   answersToLose = 0;
+  /** Whether a message does not arrive. */
+  isLost: (from: NodeId, message: PeerMessage) => boolean = () => false;
 
   /** Nobody reaches the node any more, and all see their connection to it break. */
   disconnect(node: NodeId): void {
@@ -36,7 +39,8 @@ export class MemoryNetwork {
     const isCut = (to: NodeId) => this.down.has(self) || this.down.has(to);
     return {
       send: (to, messages) => {
-        const frame = encodeFrame(messages.map(encodeMessage));
+        const arriving = messages.filter((message) => !this.isLost(self, message));
+        const frame = encodeFrame(arriving.map(encodeMessage));
         setImmediate(() => {
           if (!isCut(to)) this.#listeners.get(to)?.(self, decodeFrame(frame));
         });
