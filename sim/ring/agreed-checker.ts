@@ -175,7 +175,8 @@ export class AgreedChecker {
     if (this.#quietMs(mate) < knownMs) return;
     const { monitorMs } = service.spec.update;
     const servedMs = Math.max(0, ...newest.map(({ id }) => this.#sightings.servesForMs(id)));
-    if (servedMs + 4 * lookMs < monitorMs) {
+    // The leader compares the time at which the node says that it came up with its own.
+    if (servedMs + 4 * lookMs + this.#ring.driftMs < monitorMs) {
       this.#fail(`${task.id} was stopped ${servedMs} ms after its successor came up`);
     }
   }

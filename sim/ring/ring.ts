@@ -107,6 +107,11 @@ export class Ring extends VirtualTime {
     return this.awake.some(({ daemon }) => (daemon?.intents.get().length ?? 0) > 0);
   }
 
+  /** By how much two wall clocks may have drifted apart by now. */
+  get driftMs(): number {
+    return 2 * this.#options.swarm.clockSkew * this.queue.now;
+  }
+
   /** How long nothing has kept this node from hearing the others and doing its work. */
   quietMs(host: Host): number {
     const isCut = this.hosts.some((other) => this.links.isCut(host.id, other.id));
