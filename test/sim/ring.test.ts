@@ -6,11 +6,11 @@ import { runRingWorld } from "../../sim/ring/world.ts";
 import { runSeeds } from "../../sim/seeds.ts";
 
 /**
- * Seeds that found something once: 1 a clock that was set back, 48 a job that was submitted anew,
- * 129 a roll-out that waited for a node without room, 5 an update after a drain, 57 a task that was
- * not healthy for long enough, 144 an update that another overtook.
+ * Seeds that found something once: 72012 an update that overtook another during a drain, 74184 and
+ * 74347 one that was paused while its tasks were up for a moment, 74517 a voter whose answer to a
+ * snapshot was lost.
  */
-const regressionSeeds = [1, 5, 48, 57, 129, 144];
+const regressionSeeds = [72_012, 74_184, 74_347, 74_517];
 /**
  * The same in every run: what a fresh seed finds is mostly older than the change under test.
  * `npm run sim -- ring --seeds N --from random` looks for more.
