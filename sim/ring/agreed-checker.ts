@@ -17,6 +17,8 @@ const troubledMs = 60_000;
 export const knownMs = 20_000;
 /** What was seen to serve so shortly ago may not have been missed yet. */
 const freshMs = 5_000;
+/** So shortly ago a task may have ended that the leader still holds to serve. */
+const newsMs = 1_000;
 /** Reports and commands take their time. */
 const lateMs = 10_000;
 /** Watches what is agreed, step by step, against what was promised. */
@@ -174,7 +176,10 @@ export class AgreedChecker {
     if (mate === undefined || this.#sightings.wasHurtWithin(mate.id, knownMs)) return;
     if (this.#quietMs(mate) < knownMs) return;
     const { monitorMs } = service.spec.update;
-    const servedMs = Math.max(0, ...newest.map(({ id }) => this.#sightings.servesForMs(id)));
+    const servedMs = Math.max(
+      0,
+      ...newest.map(({ id }) => this.#sightings.servedForMs(id, { endedWithinMs: newsMs })),
+    );
     // The leader compares the time at which the node says that it came up with its own.
     if (servedMs + 4 * lookMs + this.#ring.driftMs < monitorMs) {
       this.#fail(`${task.id} was stopped ${servedMs} ms after its successor came up`);

@@ -48,10 +48,15 @@ export class Sightings {
 
   /** For how long it has been serving without a break; 0 when it does not. */
   servesForMs(id: TaskId): number {
+    return this.servedForMs(id, { endedWithinMs: lookMs });
+  }
+
+  /** The same, also where that ended so shortly ago. */
+  servedForMs(id: TaskId, { endedWithinMs }: { readonly endedWithinMs: number }): number {
     const known = this.#serving.get(id);
     const nowMs = this.#ring.queue.now;
-    if (known === undefined || nowMs - known.lastMs > lookMs) return 0;
-    return nowMs - known.sinceMs;
+    if (known === undefined || nowMs - known.lastMs > endedWithinMs) return 0;
+    return nowMs - known.lastMs > lookMs ? known.lastMs - known.sinceMs : nowMs - known.sinceMs;
   }
 }
 
