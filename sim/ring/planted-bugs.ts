@@ -171,7 +171,7 @@ const node: readonly Draft[] = [
 const fencing: readonly Draft[] = [
   {
     name: "runs a fenced task on though nobody answers",
-    seeds: 60,
+    seeds: 250,
     file: "daemon/fence-watch.ts",
     find: "const off = tasks.filter((task) => stopAtMs(task) <= now)",
     replace: "const off = tasks.filter((task) => stopAtMs(task) <= now - 1e9)",
@@ -185,7 +185,7 @@ const fencing: readonly Draft[] = [
   },
   {
     name: "says that it runs nothing before it has looked",
-    seeds: 60,
+    seeds: 250,
     file: "agent/agent-loop.ts",
     find: "readonly #hasLooked = new Cell(false);",
     replace: "readonly #hasLooked = new Cell(true);",

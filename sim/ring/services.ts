@@ -58,7 +58,7 @@ export class SpecMaker {
     if (hasJobs && at < 0.15) return this.#job(name, undefined);
     if (hasJobs && at < 0.3) return this.#job(name, this.#one(["* * * * *", "*/2 * * * *"]));
     const server = this.#server(name, at > 0.9);
-    return hasFences && at > 0.5 && at < 0.9 ? this.#fenced(server) : server;
+    return hasFences && at > 0.3 && at < 0.9 ? this.#fenced(server) : server;
   }
 
   /** The same service with another template. */

@@ -72,6 +72,9 @@ export type Swarm = {
   readonly cpuMillis: number;
 };
 
+/** What fencing is for. */
+const fencedFrom: ReadonlySet<Fault> = new Set(["cut", "crash"]);
+
 /** The times of the presets, with fewer ticks and pings: each of them costs a simulation dear. */
 const raftTiming: RaftTiming = { tickMs: 250, heartbeatTicks: 1, electionTicks: 5 };
 const gossipTiming = { ...gossipTimings.lan, pingIntervalMs: 1_000, silenceMs: 2_000 };
@@ -108,14 +111,17 @@ export function drawSwarm(random: Random): Swarm {
       maxDelayMs: one([2, 10, 60]),
       hasGate: true,
     },
-    faults: mood === "still" ? [] : mayHappen.filter(() => chance(0.4)),
+    faults:
+      mood === "still"
+        ? []
+        : mayHappen.filter((fault) => chance(0.4) || (hasFences && fencedFrom.has(fault))),
     acts: drawnActs.length === 0 ? ["up", "update", "scale"] : drawnActs,
     faultGapMs: one([700, 2_000, 8_000]),
     actGapMs: one([1_000, 3_000, 8_000]),
     faultsMs: hasFences ? one([45_000, 80_000]) : one([15_000, 25_000, 45_000]),
     maxDownMs: hasFences ? one([20_000, 60_000]) : one([1_000, 8_000, 20_000]),
     maxPauseMs: one([1_000, 8_000]),
-    maxCutMs: hasFences ? one([20_000, 60_000]) : one([2_000, 10_000, 20_000]),
+    maxCutMs: hasFences ? one([40_000, 80_000]) : one([2_000, 10_000, 20_000]),
     maxTroubleMs: one([1_000, 5_000, 15_000]),
     goneRate: one([0, 0, 0.7]),
     clockSkew: one([0, 0.01]),
