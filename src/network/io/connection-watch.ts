@@ -1,5 +1,5 @@
 import type { GossipSub } from "@chainsafe/libp2p-gossipsub";
-import type { Connection } from "@libp2p/interface";
+import type { Connection, PeerId } from "@libp2p/interface";
 import type { Clock } from "../../kernel/index.ts";
 
 /** How long a stranger may stay connected without anything under way that could admit it. */
@@ -17,6 +17,8 @@ export type ConnectionWatchOptions = {
   readonly isAdmitted: (peer: string) => boolean;
   /** Protocols by which a stranger can become a member. */
   readonly admitting: ReadonlySet<string>;
+  /** A stranger's time is over, and it has not been admitted. */
+  readonly onShownOut: (peer: PeerId) => void;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 };
@@ -65,7 +67,7 @@ export class ConnectionWatch {
   }
 
   async #watch(connection: Connection): Promise<void> {
-    const { clock, signal, admitting, isAdmitted } = this.#options;
+    const { clock, signal, admitting, isAdmitted, onShownOut } = this.#options;
     try {
       for (let waitedMs = strangerMs; ; waitedMs += strangerMs) {
         await clock.sleep(strangerMs, { signal });
@@ -73,6 +75,7 @@ export class ConnectionWatch {
         const isAtIt = connection.streams.some(({ protocol }) => admitting.has(protocol));
         if (isAtIt && waitedMs < admissionMs) continue;
         connection.abort(new Error("not admitted in time"));
+        onShownOut(connection.remotePeer);
         break;
       }
     } catch {

@@ -7,6 +7,7 @@ import { batchedNoise } from "./batched-writes.ts";
 import { amongAdmitted } from "./gossip-gate.ts";
 import type { Identity } from "./identity.ts";
 import { steadyYamux } from "./steady-yamux.ts";
+import { limitingStrangers } from "./stranger-allowance.ts";
 
 /**
  * Of one dial, with what follows it until both know each other. Long enough for a machine on
@@ -25,7 +26,7 @@ const streamWindowBytes = 2 * 2 ** 20;
 export type HostOptions = {
   readonly identity: Identity;
   readonly listen: { readonly host: string; readonly port: number } | undefined;
-  /** Others take no part in gossip. */
+  /** Others take no part in gossip, and may send little. */
   readonly isAdmitted: (peer: string) => boolean;
 };
 
@@ -40,7 +41,7 @@ export function createHost({ identity, listen, isAdmitted }: HostOptions) {
       listen: listen === undefined ? [] : [`/ip4/${listen.host}/tcp/${listen.port}`],
     },
     transports: [tcp({ dialOpts: sockets, listenOpts: sockets })],
-    connectionEncrypters: [batchedNoise()],
+    connectionEncrypters: [limitingStrangers(batchedNoise(), isAdmitted)],
     streamMuxers: [steadyYamux({ streamOptions: { maxStreamWindowSize: streamWindowBytes } })],
     connectionGater: {
       // Private and loopback addresses are what clusters are made of.
@@ -59,7 +60,8 @@ export function createHost({ identity, listen, isAdmitted }: HostOptions) {
     // The failure detector does this job, without a ping to everybody.
     connectionMonitor: { enabled: false },
     services: {
-      identify: identify(),
+      // What a stranger says of itself would be kept for good: only members are asked.
+      identify: identify({ runOnConnectionOpen: false }),
       ping: ping(),
       pubsub: amongAdmitted(gossipsub(gossipOptions), isAdmitted),
     },

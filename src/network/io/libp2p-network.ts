@@ -1,5 +1,5 @@
 import { TopicValidatorResult } from "@chainsafe/libp2p-gossipsub";
-import type { Connection, Stream } from "@libp2p/interface";
+import type { Connection, PeerId, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import {
   Cell,
@@ -90,6 +90,7 @@ export class Libp2pNetwork implements PeerNetwork {
     this.#watch = new ConnectionWatch({
       isAdmitted: parts.isAdmitted,
       admitting: admittingProtocols,
+      onShownOut: (peer) => this.#forget(peer),
       clock,
       signal,
     });
@@ -98,6 +99,7 @@ export class Libp2pNetwork implements PeerNetwork {
     this.#host.addEventListener("peer:disconnect", update);
     this.#host.addEventListener("connection:open", ({ detail }) => {
       this.#watch.opened(detail);
+      this.#identify(detail);
       this.#dropLost(detail);
     });
     this.#host.services.pubsub.addEventListener("message", ({ detail }) => {
@@ -329,6 +331,17 @@ export class Libp2pNetwork implements PeerNetwork {
       const isOld = timeline.open - other.timeline.open > crossedDialsMs;
       if (other.id !== id && isOld) other.abort(reason);
     }
+  }
+
+  /** Gossip learns from it that the peer takes part. */
+  #identify(connection: Connection): void {
+    if (!this.#parts.isAdmitted(connection.remotePeer.toString())) return;
+    this.#host.services.identify.identify(connection).catch(() => undefined);
+  }
+
+  /** The library remembers every peer that ever connected, which anybody can be many of. */
+  #forget(peer: PeerId): void {
+    this.#host.peerStore.delete(peer).catch(() => undefined);
   }
 
   #hangUp(peer: string): void {
