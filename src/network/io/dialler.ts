@@ -73,6 +73,8 @@ export class Dialler {
   dial(node: NodeId): Promise<Connection> {
     const underWay = this.#underWay.get(node);
     if (underWay !== undefined) return underWay;
+    // Anything can be asked for by a member's mistake or malice: it takes no place in the queue.
+    if (this.#options.addressOf(node) === undefined) return Promise.reject(noAddress(node));
     const dial = this.#dialInTurn(node).finally(() => this.#underWay.delete(node));
     this.#underWay.set(node, dial);
     return dial;
@@ -96,9 +98,7 @@ export class Dialler {
   async #dialAnew(node: NodeId): Promise<Connection> {
     const { host, watch, addressOf, signal: closing } = this.#options;
     const address = addressOf(node);
-    if (address === undefined) {
-      throw new NetworkError("unreachable", `No address of node ${node} is known.`);
-    }
+    if (address === undefined) throw noAddress(node);
     const signal = AbortSignal.any([closing, AbortSignal.timeout(dialTimeoutMs)]);
     try {
       const target = peerAddress(address, node);
@@ -166,6 +166,10 @@ export class Dialler {
     }
     certify(nodeId(peer));
   }
+}
+
+function noAddress(node: NodeId): NetworkError {
+  return new NetworkError("unreachable", `No address of node ${node} is known.`);
 }
 
 /** Silence is no refusal: whoever watches the node takes only the latter for its end. */
