@@ -1,21 +1,30 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { publicKeyToProtobuf } from "@libp2p/crypto/keys";
+import { pack } from "msgpackr";
 import t, { type Test } from "tap";
-import { Cell, type NodeId, seededRandom, silentLogger } from "../../src/kernel/index.ts";
+import {
+  Cell,
+  CodedError,
+  type NodeId,
+  seededRandom,
+  silentLogger,
+} from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import { createCluster } from "../../src/network/io/credentials.ts";
+import { ask } from "../../src/network/io/exchange.ts";
 import { createHost } from "../../src/network/io/host.ts";
 import { type Libp2pNetwork, startLibp2pNetwork } from "../../src/network/io/libp2p-network.ts";
 import { peerAddress } from "../../src/network/io/peer-address.ts";
 import { strangerAllowanceBytes } from "../../src/network/io/stranger-allowance.ts";
-import { newIdentity, startNodes } from "./real-nodes.ts";
+import { newIdentity, openDesk, startNodes } from "./real-nodes.ts";
 
 async function startAlone(t: Test): Promise<Libp2pNetwork> {
   const identity = await newIdentity(t);
   const self = identity.nodeId;
+  const credentials = await createCluster({ clusterId: "c1", self, nowMs: Date.now() });
   const network = await startLibp2pNetwork({
     identity,
-    credentials: await createCluster({ clusterId: "c1", self, nowMs: Date.now() }),
+    credentials,
     listen: { host: "127.0.0.1", port: 0 },
     addressOf: () => undefined,
     members: new Cell<ReadonlySet<NodeId>>(new Set([self])),
@@ -24,6 +33,8 @@ async function startAlone(t: Test): Promise<Libp2pNetwork> {
     logger: silentLogger,
   });
   t.teardown(() => network[Symbol.asyncDispose]());
+  const refuse = async () => Promise.reject(new CodedError("token_invalid", "No token."));
+  openDesk(network, { identity, holds: credentials, admit: refuse });
   return network;
 }
 
@@ -91,4 +102,26 @@ t.test("a stranger that sends without end is shown out at once, a member is not"
   const { signal } = new AbortController();
   const reply = await first.request(second.self, "/t/1", body, { signal });
   t.equal(reply.length, body.length);
+});
+
+t.test("a stranger that asks again and again takes nobody's place at the join", async (t) => {
+  const network = await startAlone(t);
+  const { host } = await startStranger(t);
+  const { signal } = new AbortController();
+  const dial = () => host.dial(peerAddress(`127.0.0.1:${network.listenPort}`), { force: true });
+  const whoAreYou = pack({ kind: "who_are_you" });
+  const join = "/skein/join/2";
+  for (let asked = 0; asked < 60; asked += 2) {
+    const connection = await dial();
+    await ask(connection, join, whoAreYou, signal);
+    await ask(connection, join, whoAreYou, signal);
+    connection.abort(new Error("the next one"));
+  }
+  const connection = await dial();
+  const admit = pack({ kind: "admit", sealed: new Uint8Array(100) });
+  const isRead = { code: "refused", remoteCode: "refused" };
+  await t.rejects(ask(connection, join, admit, signal), isRead);
+  await ask(connection, join, whoAreYou, signal);
+  await t.rejects(ask(connection, join, whoAreYou, signal), { code: "unreachable" });
+  t.not(connection.status, "open");
 });

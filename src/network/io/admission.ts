@@ -34,6 +34,12 @@ const clusterKeyProtocol = "/skein/cluster-key/1";
 /** For one voter to answer, the agreement of the cluster included. */
 const voterMs = 10_000;
 
+/**
+ * A machine asks who answers, and to be admitted. With the few connections that one host may
+ * open in a second, no host alone can take all the places at the {@link JoinGate}.
+ */
+const maxRequestsPerConnection = 2;
+
 const packr = new PeerCodec();
 
 const handedOnSchema = z.object({ nodeId: z.string().max(128), sealed: z.instanceof(Uint8Array) });
@@ -128,15 +134,21 @@ export class AdmissionDesk {
 
   #handleStrangers(): void {
     const { network } = this.#options;
-    const handler = (stream: Stream, { remotePeer }: Connection): Promise<void> =>
-      answer(
+    const asked = new WeakMap<Connection, number>();
+    const handler = (stream: Stream, connection: Connection): Promise<void> => {
+      const count = (asked.get(connection) ?? 0) + 1;
+      asked.set(connection, count);
+      if (count > maxRequestsPerConnection) {
+        connection.abort(new NetworkError("not_admitted", "A stranger asks again and again."));
+        return Promise.resolve();
+      }
+      const stranger = nodeId(connection.remotePeer.toString());
+      return answer(
         stream,
-        async (body, signal) => {
-          using _ = this.#gate.enter();
-          return await this.#answerStranger(nodeId(remotePeer.toString()), body, signal);
-        },
+        (body, signal) => this.#answerStranger(stranger, body, signal),
         strangerLimits,
       );
+    };
     network.host.handle(joinProtocol, handler, { maxInboundStreams: 4 }).catch(() => undefined);
   }
 
@@ -150,6 +162,8 @@ export class AdmissionDesk {
     if (request.kind === "who_are_you") {
       return packr.pack({ membership: credentials().membership });
     }
+    // Not before: whoever only asks who is here must not keep machines with a token out.
+    using _place = this.#gate.enter();
     const { sealed } = request;
     const admitted =
       clusterKey() === undefined
