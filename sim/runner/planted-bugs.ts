@@ -62,7 +62,7 @@ const writes: readonly Draft[] = [
   },
   {
     name: "writes the entries before the snapshot that they follow",
-    seeds: 30,
+    seeds: 150,
     file: runner,
     find: `      if (snapshot !== undefined) await storage.saveSnapshot(snapshot.meta, snapshot.data);
       if (hardState !== undefined) await storage.save({ hardState, entries });
@@ -81,7 +81,7 @@ const writes: readonly Draft[] = [
   },
   {
     name: "leaves term and vote out of a write with a snapshot",
-    seeds: 1_000,
+    seeds: 60,
     file: runner,
     find: "if (hardState !== undefined) await storage.save({ hardState, entries });",
     replace:
@@ -89,7 +89,7 @@ const writes: readonly Draft[] = [
   },
   {
     name: "does several writes at a time",
-    seeds: 1_000,
+    seeds: 30,
     file: runner,
     find: "this.#writes = this.#writes.then(async () => {",
     replace: "this.#writes = Promise.resolve().then(async () => {",
@@ -151,7 +151,7 @@ const files: readonly Draft[] = [
   },
   {
     name: "forgets the old vote when it drops segments",
-    seeds: 1_000,
+    seeds: 200,
     file: "raft/io/log-state.ts",
     find: 'const records: LogRecord[] = [{ kind: "hard_state", hardState }];',
     replace:
@@ -159,7 +159,7 @@ const files: readonly Draft[] = [
   },
   {
     name: "takes the mark of a snapshot for the end of the entries before it",
-    seeds: 100,
+    seeds: 30,
     file: "raft/io/log-state.ts",
     find: 'records.push({ kind: "snapshot", id: mark, replacesLog: false });',
     replace: 'records.push({ kind: "snapshot", id: mark, replacesLog: true });',
@@ -187,57 +187,50 @@ const restoring: readonly Draft[] = [
   },
   {
     name: "does not answer the proposals that a snapshot brought",
-    seeds: 1_000,
+    seeds: 30,
     file: runner,
     find: "for (const id of this.#proposals.ids()) {",
     replace: "for (const id of this.#proposals.ids().slice(0, 0)) {",
   },
   {
     name: "starts without the table of proposals",
-    seeds: 1_000,
+    seeds: 30,
     file: runner,
     find: "stateMachine.restore(applied.restore(snapshot.data), snapshot.meta.index);",
     replace:
       "stateMachine.restore(new AppliedProposals().restore(snapshot.data), snapshot.meta.index);",
   },
   {
-    name: "starts without what it knows to be agreed",
-    seeds: 30,
-    file: runner,
-    find: "this.#applyWhatIsKnown();\n    transport",
-    replace: "transport",
-  },
-  {
     name: "waits for ever for a snapshot that cannot be fetched",
-    seeds: 1_000,
+    seeds: 400,
     file: "raft/follow-loop.ts",
     find: "onFailed: (error) => this.#fetched?.reject(error),",
     replace: "onFailed: () => undefined,",
   },
   {
     name: "offers an old snapshot as long as it is asked for",
-    seeds: 1_000,
+    seeds: 400,
     file: transfer,
     find: "if (held?.meta.index === newest?.index) return held;",
     replace: "if (held !== undefined) return held;",
   },
   {
     name: "ignores an offered snapshot that it knows",
-    seeds: 1_000,
+    seeds: 2_000,
     file: runner,
     find: "if (meta.index <= this.#raft.commitIndex) {",
     replace: "if (meta.index <= this.#raft.commitIndex - 1e9) {",
   },
   {
     name: "serves a chunk of another snapshot than the one asked for",
-    seeds: 1_000,
+    seeds: 400,
     file: transfer,
     find: "if (snapshot?.meta.index !== id.index || snapshot.meta.term !== id.term) {",
     replace: "if (snapshot === undefined) {",
   },
   {
     name: "goes on with the bytes of another snapshot",
-    seeds: 1_000,
+    seeds: 2_000,
     file: transfer,
     find: "present.offer.meta.index === offer.meta.index &&",
     replace: "",
@@ -262,14 +255,14 @@ const clients: readonly Draft[] = [
   },
   {
     name: "leaves proposals open when it stops",
-    seeds: 100,
+    seeds: 30,
     file: runner,
     find: "    this.#proposals.failAll(error);\n",
     replace: "",
   },
   {
     name: "leaves reads open when it stops",
-    seeds: 100,
+    seeds: 30,
     file: runner,
     find: "    this.#reads.failAll(error);\n",
     replace: "",
@@ -283,7 +276,7 @@ const clients: readonly Draft[] = [
   },
   {
     name: "answers the reads of others without asking anybody",
-    seeds: 1_000,
+    seeds: 30,
     file: reads,
     find: "else this.#add({ isRemote: true, resolve: answer, reject: () => answer(null) });",
     replace: "else answer(this.#options.appliedIndex());",

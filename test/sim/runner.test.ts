@@ -51,7 +51,7 @@ t.test("a run follows from its seed alone, on files too", async (t) => {
 
 t.test("the simulator finds", async (t) => {
   const bugs = plantedRunnerBugs.filter(({ seeds }) => seeds <= maxSeedsHere);
-  t.ok(plantedRunnerBugs.length >= 25 && bugs.length >= 15, `${bugs.length} here`);
+  t.ok(plantedRunnerBugs.length >= 30 && bugs.length >= 15, `${bugs.length} here`);
   const searches: BugSearch[] = [];
   await findPlantedBugs(
     { name: "runner", bugs },
