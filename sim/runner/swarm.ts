@@ -19,6 +19,8 @@ export const happenings = [
   "transfer",
 ] as const;
 
+const memberHappenings = ["change_members", "change_members", "partition", "crash"] as const;
+
 export type Happening = (typeof happenings)[number];
 
 /** What one run is made of: each seed draws its own mix. */
@@ -72,7 +74,9 @@ export function drawSwarm(random: Random): Swarm {
     values[randomBelow(random, values.length)] ?? values[0];
   const chance = (rate: number) => random.next() < rate;
   const fault = (share: number, rate: number) => (chance(share) ? rate : 0);
-  const nodes = one([3, 3, 3, 3, 4, 4, 5, 5, 6, 7]);
+  /** Nodes that become members while others feed them, with hardly an entry kept. */
+  const isAboutMembers = chance(0.12);
+  const nodes = isAboutMembers ? one([5, 6]) : one([3, 3, 3, 3, 4, 4, 5, 5, 6]);
   const timing: RaftTiming = {
     tickMs: one([20, 50]),
     heartbeatTicks: one([1, 1, 2]),
@@ -80,16 +84,16 @@ export function drawSwarm(random: Random): Swarm {
   };
   const electionMs = electionMsOf(timing);
   const isLarge = chance(0.08);
-  const drawn = happenings.filter(() => chance(0.5));
+  const drawn = isAboutMembers ? memberHappenings : happenings.filter(() => chance(0.5));
   return {
     nodes,
     voters: Math.min(nodes, one([1, 3, 3, 3, 5])),
     learnerRate: one([0, 0.5, 1]),
     timing,
     snapshots: {
-      everyEntries: isLarge ? 25 : one([4, 10, 25]),
+      everyEntries: isLarge ? 25 : one([4, isAboutMembers ? 6 : 10, 25]),
       everyBytes: chance(0.2) ? 400 : 2 ** 20,
-      retainedEntries: one([0, 2, 8]),
+      retainedEntries: isAboutMembers ? 0 : one([0, 2, 8]),
     },
     snapshotBytes: isLarge ? severalChunks : 16 * 2 ** 10,
     feedLimits: chance(0.3) ? { member: 1, relay: 1 } : undefined,
@@ -113,7 +117,7 @@ export function drawSwarm(random: Random): Swarm {
     hasCodec: chance(0.1),
     clockSkew: one([0, 0.02, 0.2]),
     happenings: drawn,
-    gapMs: electionMs * one([0.7, 2, 5]),
+    gapMs: electionMs * one([0.7, isAboutMembers ? 1 : 2, isAboutMembers ? 1 : 5]),
     faultsMs: electionMs * one([10, 20]),
     maxDownMs: electionMs * one([0.5, 3, 10]),
     maxPauseMs: electionMs * one([1, 4]),
