@@ -7,27 +7,43 @@ const maxDials = 4;
  */
 const maxDoubtful = 2;
 
-type Waiting = { readonly isDoubtful: boolean; readonly enter: () => void };
+type Waiting = { readonly isDoubtful: boolean; isAwaited: boolean; readonly begin: () => void };
 
-/** Lets some dials begin at a time; the others wait for their turn, the promising ones less. */
+/** A dial's place, from asking for it on. */
+export type DialPlace = {
+  /** Resolves when the dial may begin, with what to call at its end. */
+  readonly begun: Promise<() => void>;
+  /** Somebody waits for this very dial. */
+  readonly hurry: () => void;
+};
+
+/**
+ * Lets some dials begin at a time. Of those that wait for their turn every second one is one
+ * that somebody needs now, as long as there are any: it does not wait for all those that are
+ * gone, and the others are not forgotten where needed ones are gone, too.
+ */
 export class DialSlots {
   #waiting: readonly Waiting[] = [];
   #fresh = 0;
   #doubtful = 0;
+  #wasAwaited = false;
 
-  /** Resolves when the dial may begin, with what to call at its end. */
-  enter(isDoubtful: boolean): Promise<() => void> {
+  enter(isDoubtful: boolean): DialPlace {
     const { promise, resolve } = Promise.withResolvers<() => void>();
-    const enter = (): void => {
+    const begin = (): void => {
       this.#count(isDoubtful, 1);
       resolve(() => {
         this.#count(isDoubtful, -1);
         this.#admit();
       });
     };
-    this.#waiting = [...this.#waiting, { isDoubtful, enter }];
+    const waiting: Waiting = { isDoubtful, isAwaited: false, begin };
+    this.#waiting = [...this.#waiting, waiting];
     this.#admit();
-    return promise;
+    const hurry = (): void => {
+      waiting.isAwaited = true;
+    };
+    return { begun: promise, hurry };
   }
 
   #count(isDoubtful: boolean, change: 1 | -1): void {
@@ -39,10 +55,12 @@ export class DialSlots {
     for (;;) {
       const hasRoom = this.#fresh + this.#doubtful < maxDials;
       const mayDoubt = this.#doubtful < maxDoubtful;
-      const next = this.#waiting.find(({ isDoubtful }) => hasRoom && (mayDoubt || !isDoubtful));
+      const able = this.#waiting.filter(({ isDoubtful }) => hasRoom && (mayDoubt || !isDoubtful));
+      const next = able.find(({ isAwaited }) => isAwaited !== this.#wasAwaited) ?? able[0];
       if (next === undefined) return;
+      this.#wasAwaited = next.isAwaited;
       this.#waiting = this.#waiting.filter((each) => each !== next);
-      next.enter();
+      next.begin();
     }
   }
 }

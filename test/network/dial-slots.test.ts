@@ -6,8 +6,11 @@ class Dials {
   readonly slots = new DialSlots();
   readonly begun = new Map<string, () => void>();
 
-  add(name: string, isDoubtful: boolean): void {
-    void this.slots.enter(isDoubtful).then((leave) => this.begun.set(name, leave));
+  /** Gives what hurries it. */
+  add(name: string, isDoubtful: boolean): () => void {
+    const { begun, hurry } = this.slots.enter(isDoubtful);
+    void begun.then((leave) => this.begun.set(name, leave));
+    return hurry;
   }
 
   async names(): Promise<string> {
@@ -52,4 +55,34 @@ t.test("all that is free goes to whom nothing is held against", async (t) => {
   t.equal(await dials.names(), "a b c d");
   dials.end("a");
   t.equal(await dials.names(), "b c d gone");
+});
+
+t.test(
+  "what somebody waits for begins with the next end, and no more than every second time",
+  async (t) => {
+    const dials = new Dials();
+    for (const name of ["a", "b", "c", "d", "e", "f"]) dials.add(name, false);
+    for (const name of ["needed1", "needed2"]) dials.add(name, false)();
+    t.equal(await dials.names(), "a b c d");
+    dials.end("a");
+    t.equal(await dials.names(), "b c d needed1");
+    dials.end("b");
+    t.equal(await dials.names(), "c d needed1 e");
+    dials.end("c");
+    t.equal(await dials.names(), "d needed1 e needed2");
+    dials.end("d");
+    t.equal(await dials.names(), "needed1 e needed2 f");
+  },
+);
+
+t.test("a needed one that is in doubt does not pass the bound of those in doubt", async (t) => {
+  const dials = new Dials();
+  for (const name of ["gone1", "gone2", "gone3"]) dials.add(name, true);
+  dials.add("needed", true)();
+  dials.add("a", false);
+  t.equal(await dials.names(), "gone1 gone2 a");
+  dials.end("gone1");
+  t.equal(await dials.names(), "gone2 a needed");
+  dials.end("gone2");
+  t.equal(await dials.names(), "a needed gone3");
 });

@@ -2,7 +2,7 @@ import type { Connection, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { z } from "zod";
 import { CodedError, type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
-import { DialSlots } from "../dial-slots.ts";
+import { type DialPlace, DialSlots } from "../dial-slots.ts";
 import { NetworkError } from "../errors.ts";
 import { PeerCodec } from "../peer-codec.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
@@ -36,12 +36,14 @@ export type DiallerOptions = {
   readonly signal: AbortSignal;
 };
 
+type UnderWay = Pick<DialPlace, "hurry"> & { readonly connection: Promise<Connection> };
+
 /** Opens connections to members. Both sides show their certificates before anything else. */
 export class Dialler {
   readonly #options: DiallerOptions;
   #credentials: Credentials;
   /** At most one for each member. */
-  readonly #underWay = new Map<NodeId, Promise<Connection>>();
+  readonly #underWay = new Map<NodeId, UnderWay>();
   readonly #slots = new DialSlots();
   /** Those whose last dial failed. */
   readonly #doubtful = new Set<NodeId>();
@@ -62,26 +64,36 @@ export class Dialler {
     this.#credentials = credentials;
   }
 
-  underWayTo(node: NodeId): Promise<Connection> | undefined {
-    return this.#underWay.get(node);
+  isDialling(node: NodeId): boolean {
+    return this.#underWay.has(node);
   }
 
   /**
    * A new connection. All who want one to the same peer at once share one attempt.
+   * @param isAwaited Whether something is to be said to the peer now.
    * @throws NetworkError `unreachable`, `timed_out` when nothing came back at all, `not_admitted`
    */
-  dial(node: NodeId): Promise<Connection> {
-    const underWay = this.#underWay.get(node);
-    if (underWay !== undefined) return underWay;
+  dial(
+    node: NodeId,
+    { isAwaited = false }: { readonly isAwaited?: boolean } = {},
+  ): Promise<Connection> {
     // Anything can be asked for by a member's mistake or malice: it takes no place in the queue.
     if (this.#options.addressOf(node) === undefined) return Promise.reject(noAddress(node));
-    const dial = this.#dialInTurn(node).finally(() => this.#underWay.delete(node));
-    this.#underWay.set(node, dial);
-    return dial;
+    const underWay = this.#underWay.get(node) ?? this.#begin(node);
+    if (isAwaited) underWay.hurry();
+    return underWay.connection;
   }
 
-  async #dialInTurn(node: NodeId): Promise<Connection> {
-    const leave = await this.#slots.enter(this.#doubtful.has(node));
+  #begin(node: NodeId): UnderWay {
+    const { begun, hurry } = this.#slots.enter(this.#doubtful.has(node));
+    const connection = this.#dialInTurn(node, begun).finally(() => this.#underWay.delete(node));
+    const underWay = { connection, hurry };
+    this.#underWay.set(node, underWay);
+    return underWay;
+  }
+
+  async #dialInTurn(node: NodeId, begun: DialPlace["begun"]): Promise<Connection> {
+    const leave = await begun;
     try {
       const connection = await this.#dialAnew(node);
       this.#doubtful.delete(node);

@@ -290,16 +290,15 @@ export class Libp2pNetwork implements PeerNetwork {
 
   async #connectionTo(to: NodeId, signal: AbortSignal): Promise<Connection> {
     if (signal.aborted) throw interruption(signal, to);
-    const dialling = this.#dialler.underWayTo(to);
     const open = this.#host
       .getConnections()
       .find(({ status, remotePeer }) => status === "open" && remotePeer.toString() === to);
     if (open !== undefined && this.#parts.isAdmitted(to)) {
       // One of ours may still have to show its certificate.
-      if (dialling === undefined || open.direction === "inbound") return open;
+      if (!this.#dialler.isDialling(to) || open.direction === "inbound") return open;
     }
-    if (dialling !== undefined) return await orInterrupted(dialling, { signal, peer: to });
-    return await orInterrupted(this.#dialler.dial(to), { signal, peer: to });
+    const connection = this.#dialler.dial(to, { isAwaited: true });
+    return await orInterrupted(connection, { signal, peer: to });
   }
 
   /** A peer that gossip dropped (an oversized message, say) stays dropped until it is dialled anew. */
