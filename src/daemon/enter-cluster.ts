@@ -1,7 +1,10 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { ClusterState } from "../cluster/index.ts";
 import {
   type Clock,
+  codeOf,
   type Logger,
   type NodeId,
   nodeId,
@@ -59,6 +62,8 @@ export async function enterCluster(options: EnterOptions): Promise<Entered> {
     saveCredentials(settings.dataDirectory, saved);
     return { kind: "resumed", credentials: saved, clusterKey, address };
   }
+  // First, for what cannot be reached must not take a place in the cluster, nor a use of a token.
+  await refuseTakenPort(settings);
   const entered = settings.join.length > 0 ? await join(options) : await create(options, address);
   if (entered.clusterKey !== undefined) {
     saveClusterKey(settings.dataDirectory, entered.clusterKey);
@@ -76,6 +81,23 @@ function refuseOtherCluster({ token, dataDirectory }: Settings, saved: Credentia
     "usage",
     `${dataDirectory} holds a member of cluster ${saved.clusterId}, the token is for cluster ${clusterId}. To join that one, move the directory away first.`,
   );
+}
+
+/** @throws SettingsError where another process has the port. */
+async function refuseTakenPort({ listen: { host, port } }: Settings): Promise<void> {
+  const probe = createServer();
+  try {
+    probe.listen({ host, port });
+    await once(probe, "listening");
+  } catch (error) {
+    if (codeOf(error) !== "EADDRINUSE") return;
+    throw new SettingsError(
+      "usage",
+      `Port ${port} on ${host}, where the cluster is to reach this machine, is taken by another process. Stop that process, or choose another port with --listen.`,
+    );
+  } finally {
+    probe.close();
+  }
 }
 
 async function create(
