@@ -171,7 +171,7 @@ const node: readonly Draft[] = [
 const fencing: readonly Draft[] = [
   {
     name: "runs a fenced task on though nobody answers",
-    seeds: 250,
+    seeds: 60,
     file: "daemon/fence-watch.ts",
     find: "const off = tasks.filter((task) => stopAtMs(task) <= now)",
     replace: "const off = tasks.filter((task) => stopAtMs(task) <= now - 1e9)",
