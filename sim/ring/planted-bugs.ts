@@ -25,7 +25,7 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "takes a task for proven when it has just come up",
-    seeds: 250,
+    seeds: 40,
     file: rollout,
     find: "const provenAtMs = sinceMs + forMs;",
     replace: "const provenAtMs = sinceMs + 0 * forMs;",
@@ -39,7 +39,7 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "relies on tasks that do not serve yet",
-    seeds: 250,
+    seeds: 120,
     file: "scheduler/facts.ts",
     find: 'return isServing(status) || status.phase === "completed";',
     replace: 'return isServing(status) || status.phase !== "failed";',
@@ -178,17 +178,10 @@ const fencing: readonly Draft[] = [
   },
   {
     name: "does not wait for the lease of a fenced task",
-    seeds: 60,
+    seeds: 120,
     file: "scheduler/fencing.ts",
     find: "return leftMs > 0;",
     replace: "return leftMs > 1e9;",
-  },
-  {
-    name: "says that it runs nothing before it has looked",
-    seeds: 250,
-    file: "agent/agent-loop.ts",
-    find: "readonly #hasLooked = new Cell(false);",
-    replace: "readonly #hasLooked = new Cell(true);",
   },
 ];
 
