@@ -44,6 +44,7 @@ class RunningGossip implements Gossip {
   readonly #ownRecordId: OwnRecordId;
   /** Members who handed on what its owner did not write. Said once of each. */
   readonly #forgers = new Set<NodeId>();
+  #hasNamedTwin = false;
   readonly #stopping = new AbortController();
   readonly #loops: readonly Promise<void>[];
   readonly #detector: FailureDetector;
@@ -301,8 +302,24 @@ class RunningGossip implements Gossip {
       claims.filter(({ status, nodeId }) => status !== "suspect" || nodeId === this.#table.self),
       from,
     );
+    this.#lookForTwin(records);
     this.#goAbove([...digest, ...records]);
     this.#takeRecords(records, from);
+  }
+
+  /** Only this node's key signs its records, so that a newer one than its own tells of a copy. */
+  #lookForTwin(records: readonly StateRecord[]): void {
+    const { network, signer, logger } = this.#options;
+    const { self } = network;
+    const own = this.#recordTable.records.get(self);
+    if (this.#hasNamedTwin || own === undefined) return;
+    const [record] = newestOf(records.filter(({ owner }) => owner === self));
+    if (record === undefined || !isNewer(record, own)) return;
+    if (!signer.verify(self, signedBytes(record), record.signature)) return;
+    this.#hasNamedTwin = true;
+    const remedy =
+      "If its data directory was copied, stop one of the two daemons: a node that votes twice can end in two truths.";
+    logger.error({ remedy }, "something was said in this node's name that it does not know of");
   }
 
   /** Whoever holds a record of this node that it did not write would ignore what it writes now. */
