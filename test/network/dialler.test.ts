@@ -3,6 +3,7 @@ import t from "tap";
 import { Cell, type NodeId, nodeId, seededRandom, silentLogger } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import { createCluster } from "../../src/network/io/credentials.ts";
+import { isSilence } from "../../src/network/io/dialler.ts";
 import { startLibp2pNetwork } from "../../src/network/io/libp2p-network.ts";
 import { newIdentity } from "./real-nodes.ts";
 
@@ -48,4 +49,18 @@ t.test("a node without an address does not wait for those that are dialled", asy
       code: "unreachable",
     });
   }
+});
+
+t.test("only the machine itself can say that nothing listens there", async (t) => {
+  const cases = [
+    ["ECONNREFUSED", false],
+    ["ECONNRESET", false],
+    ["EHOSTUNREACH", true],
+    ["ENETUNREACH", true],
+    ["ETIMEDOUT", true],
+  ] as const;
+  for (const [code, expected] of cases) {
+    t.equal(isSilence(Object.assign(new Error("connection error"), { code })), expected, code);
+  }
+  t.equal(isSilence(new DOMException("too late", "TimeoutError")), true);
 });

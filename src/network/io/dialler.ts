@@ -1,7 +1,14 @@
 import type { Connection, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { z } from "zod";
-import { CodedError, type Logger, messageOf, type NodeId, nodeId } from "../../kernel/index.ts";
+import {
+  CodedError,
+  codeOf,
+  type Logger,
+  messageOf,
+  type NodeId,
+  nodeId,
+} from "../../kernel/index.ts";
 import { type DialPlace, DialSlots } from "../dial-slots.ts";
 import { NetworkError } from "../errors.ts";
 import { PeerCodec } from "../peer-codec.ts";
@@ -122,7 +129,7 @@ export class Dialler {
       return await host.dial(target, { signal });
     } catch (error) {
       if (error instanceof NetworkError) throw error;
-      const code = signal.aborted || isTimeout(error) ? "timed_out" : "unreachable";
+      const code = signal.aborted || isSilence(error) ? "timed_out" : "unreachable";
       throw new NetworkError(code, `Node ${node} cannot be reached: ${messageOf(error)}`, {
         cause: error,
       });
@@ -184,7 +191,17 @@ function noAddress(node: NodeId): NetworkError {
   return new NetworkError("unreachable", `No address of node ${node} is known.`);
 }
 
+/** Said by this machine or a router on the way, where the other machine says nothing. */
+const silentCodes: ReadonlySet<unknown> = new Set([
+  "EHOSTUNREACH",
+  "EHOSTDOWN",
+  "ENETUNREACH",
+  "ENETDOWN",
+  "ETIMEDOUT",
+]);
+
 /** Silence is no refusal: whoever watches the node takes only the latter for its end. */
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && ["AbortError", "TimeoutError"].includes(error.name);
+export function isSilence(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return ["AbortError", "TimeoutError"].includes(error.name) || silentCodes.has(codeOf(error));
 }
