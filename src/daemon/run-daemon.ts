@@ -1,5 +1,5 @@
 import { flushCompileCache } from "node:module";
-import { codeOf, messageOf } from "../kernel/index.ts";
+import { CodedError, codeOf, messageOf } from "../kernel/index.ts";
 import { makeLogger } from "./log-output.ts";
 import type { Settings } from "./settings.ts";
 import { startDaemon } from "./start-daemon.ts";
@@ -58,8 +58,16 @@ export async function runDaemon(
     if (hasStarted) {
       logger.error({ code: codeOf(error), error: messageOf(error) }, "the daemon ends");
     }
-    throw error;
+    throw hasStarted ? error : inWords(error, settings);
   }
+}
+
+/** A full or read-only disk may name no file: then at least where the daemon keeps its own. */
+function inWords(error: unknown, { dataDirectory }: Settings): unknown {
+  const isOfFiles = error instanceof Error && messageOf(error) !== error.message;
+  if (!isOfFiles) return error;
+  const text = `The daemon cannot start with its data in ${dataDirectory}: ${messageOf(error)}.`;
+  return new CodedError("storage_failed", text, { cause: error });
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

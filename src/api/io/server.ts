@@ -44,7 +44,9 @@ export async function startApiServer(options: ServerOptions): Promise<AsyncDispo
   );
   app.setErrorHandler(async (error, request, reply) => {
     const code = problemCodeOf(error);
-    if (code === "internal") logger.error({ error, url: request.url }, "request failed");
+    if (code === "internal") {
+      logger.error({ error: messageOf(error), url: request.url }, "request failed");
+    }
     await fail(
       reply,
       code,
