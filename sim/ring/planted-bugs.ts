@@ -25,14 +25,14 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "takes a task for proven when it has just come up",
-    seeds: 40,
+    seeds: 20,
     file: rollout,
     find: "const provenAtMs = sinceMs + forMs;",
     replace: "const provenAtMs = sinceMs + 0 * forMs;",
   },
   {
     name: "updates all places at once",
-    seeds: 10,
+    seeds: 30,
     file: rollout,
     find: "(parallelism === 0 ? positions.length : parallelism) - busy, forCanary);",
     replace: "positions.length + 0 * (parallelism + busy), forCanary);",
@@ -46,21 +46,21 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "never takes a failed node for lost",
-    seeds: 80,
+    seeds: 100,
     file: "scheduler/facts.ts",
     find: 'if (status !== "failed" && status !== "left") return undefined;',
     replace: 'if (status !== "left") return undefined;',
   },
   {
     name: "leaves the task of a lost node running",
-    seeds: 80,
+    seeds: 100,
     file: "scheduler/fill.ts",
     find: 'if (first.cause === "lost" || first.cause === "constraint") {',
     replace: 'if (first.cause === "constraint") {',
   },
   {
     name: "leaves tasks on a node that drains",
-    seeds: 40,
+    seeds: 80,
     file: "scheduler/positions.ts",
     find: 'if (node?.node.eligibility === "drain") return "drain";',
     replace: "",
@@ -88,7 +88,7 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "keeps the unfinished step of an update that was overtaken",
-    seeds: 160,
+    seeds: 300,
     file: rollout,
     find: 'const mayStop = cause !== "lost" && (isServed || facts.isAlive(task.nodeId));',
     replace: "const mayStop = cause !== cause && (isServed || facts.isAlive(task.nodeId));",
@@ -98,28 +98,28 @@ const scheduler: readonly Draft[] = [
 const jobs: readonly Draft[] = [
   {
     name: "does again what a job has done already",
-    seeds: 5,
+    seeds: 40,
     file: job,
     find: 'if (known.some(({ result }) => result?.outcome === "succeeded")) continue;',
     replace: "",
   },
   {
     name: "tries a job once more than it may",
-    seeds: 10,
+    seeds: 40,
     file: job,
     find: "else if (failures.length > mode.retries) {",
     replace: "else if (failures.length > mode.retries + 1) {",
   },
   {
     name: "runs more of a job at once than it may",
-    seeds: 20,
+    seeds: 40,
     file: job,
     find: "places.length : mode.parallelism;",
     replace: "places.length : mode.parallelism + 1;",
   },
   {
     name: "runs a job again after it has ended",
-    seeds: 5,
+    seeds: 40,
     file: "scheduler/job-schedule.ts",
     find: "if (runs.some((run) => run.revision === revision)) return runs;",
     replace:
@@ -171,14 +171,14 @@ const node: readonly Draft[] = [
 const fencing: readonly Draft[] = [
   {
     name: "runs a fenced task on though nobody answers",
-    seeds: 60,
+    seeds: 20,
     file: "daemon/fence-watch.ts",
     find: "const off = tasks.filter((task) => stopAtMs(task) <= now)",
     replace: "const off = tasks.filter((task) => stopAtMs(task) <= now - 1e9)",
   },
   {
     name: "does not wait for the lease of a fenced task",
-    seeds: 120,
+    seeds: 20,
     file: "scheduler/fencing.ts",
     find: "return leftMs > 0;",
     replace: "return leftMs > 1e9;",
@@ -188,14 +188,14 @@ const fencing: readonly Draft[] = [
 const priorities: readonly Draft[] = [
   {
     name: "stops tasks of the same priority to make room",
-    seeds: 60,
+    seeds: 20,
     file: "scheduler/preemption.ts",
     find: "} else if (itsPriority < priority) {",
     replace: "} else if (itsPriority <= priority) {",
   },
   {
     name: "makes no room for those of a higher priority",
-    seeds: 60,
+    seeds: 240,
     file: "scheduler/preemption.ts",
     find: "if (priority <= draft.facts.lowestPriority) return false;",
     replace: "if (priority >= draft.facts.lowestPriority) return false;",
@@ -212,7 +212,7 @@ const intents: readonly Draft[] = [
   },
   {
     name: "proposes what is queued under a new name each time",
-    seeds: 60,
+    seeds: 20,
     file: "intents/intent-desk.ts",
     find: "await submit(command, { signal, id: proposalId }).catch(refusedForGood);",
     replace: "await submit(command, { signal }).catch(refusedForGood);",

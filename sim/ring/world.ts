@@ -22,7 +22,8 @@ export type RingRun = {
   readonly healedMs: number;
 };
 
-const startMs = 60_000;
+/** A job may have several goes, each with a pause before it. */
+const startMs = 240_000;
 /**
  * A failed node is given up after some 15 s, a container that failed often rests for up to a
  * minute, and so does a place whose tasks failed.
