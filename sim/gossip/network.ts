@@ -274,6 +274,7 @@ export class SimNetwork {
         return;
       }
       target.machine.act(() => {
+        this.#link(end, target);
         // What it throws at once is refused, too.
         const served = (async () => await serve(target))();
         served.then(
@@ -407,6 +408,15 @@ export class SimNetwork {
     }
     if (lacking < wanted) this.#showLinks(end);
     return lacking > 0;
+  }
+
+  /** A connection that somebody needed stays, as in production: watchers link the whole ring. */
+  #link(end: End, other: End): void {
+    if (end.links.has(other.self) || !this.#canLink(end, other)) return;
+    end.links.add(other.self);
+    other.links.add(end.self);
+    this.#showLinks(end);
+    this.#showLinks(other);
   }
 
   #canLink(end: End, other: End): boolean {

@@ -138,7 +138,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "suspects on its own word alone",
     section: "SWIM §4.1",
-    seeds: 30,
+    seeds: 150,
     file: detector,
     find: 'if (answers.includes("answered")) return "answered";',
     replace: "",
