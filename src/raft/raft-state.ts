@@ -85,11 +85,18 @@ export function isWithinReach(state: RaftState, term: number): boolean {
   return term <= maxLogNumber && (state.term === 0 || term - state.term <= maxTermJump);
 }
 
-/** A vote belongs to its term, so a new term begins without one. */
+/**
+ * A vote belongs to its term, so a new term begins without one. What was promised to the leader of
+ * the old one is not sent any more: its entries may be replaced before they have been written.
+ */
 export function enterTerm(state: RaftState, term: number): void {
   if (term === state.term) return;
   state.term = term;
   state.vote = undefined;
+  const { outbox } = state;
+  outbox.sendAfterPersist = outbox.sendAfterPersist.filter(
+    ({ message }) => message.kind !== "append_accepted",
+  );
 }
 
 /** Drawn anew each time, so that two nodes do not collide for ever (paper §5.2). */
