@@ -203,11 +203,21 @@ export function taskViews(
   );
 }
 
-export function taskView({ state, observations }: Facts, task: Task): TaskView {
+/** A suspicion ends sooner. One that lasts is that of a node that itself hears nobody. */
+const unknownAfterMs = 15_000;
+
+/** Whether what a node said last is still worth telling. */
+function isWithinReach({ observations, nowMs }: Facts, id: NodeId): boolean {
+  const member = observations.members.get(id);
+  if (member?.status === "suspect") return (nowMs ?? 0) - member.sinceMs <= unknownAfterMs;
+  return member?.status === "alive";
+}
+
+export function taskView(facts: Facts, task: Task): TaskView {
+  const { state, observations } = facts;
   const { namespace, name } = splitServiceKey(task.service);
   const status = statusOf(observations, task);
-  const member = memberStatus(observations, task.nodeId);
-  const isReachable = member !== "failed" && member !== "left";
+  const isReachable = isWithinReach(facts, task.nodeId);
   const service = state.services.get(task.service);
   const isGlobal = service !== undefined && runsPerNode(service.spec.mode);
   const node = nodeName(state, task.nodeId);

@@ -97,6 +97,8 @@ const cases: readonly {
   readonly phase: string;
   readonly status: Partial<TaskStatus> | undefined;
   readonly member?: Member["status"];
+  /** For how long it has been so. */
+  readonly forMs?: number;
   readonly ready?: string;
 }[] = [
   { phase: "Pending", status: undefined, ready: "0/2" },
@@ -116,12 +118,13 @@ const cases: readonly {
   { phase: "Unknown", status: {}, member: "failed" },
   { phase: "Unknown", status: {}, member: "left" },
   { phase: "Running", status: {}, member: "suspect" },
+  { phase: "Unknown", status: {}, member: "suspect", forMs: 60_000 },
 ];
 
-for (const { phase, status, member = "alive", ready = "" } of cases) {
-  const what = `${status?.phase ?? "unreported"} on a node that is ${member}`;
+for (const { phase, status, member = "alive", forMs = 0, ready = "" } of cases) {
+  const what = `${status?.phase ?? "unreported"} on a node that is ${member} for ${forMs} ms`;
   t.test(`[D2] a pod that is ${what} is shown as ${phase}`, async (t) => {
-    const of = facts(status, member);
+    const of = { ...facts(status, member), nowMs: forMs };
     t.equal(taskViews(of, {})[0]?.phase, phase);
     t.match(await printed(of), new RegExp(`web\\.1 +\\w+ ${ready}.*${phase}`));
   });

@@ -31,7 +31,11 @@ function describe({ nodes, commitIndex }: RecoveryView): string {
   const gone = nodes.filter(({ position }) => position === null);
   const voters = nodes.filter(({ isVoter }) => isVoter);
   const answering = voters.filter(({ position }) => position !== null);
-  const names = (list: RecoveryView["nodes"]) => list.map(({ name }) => name).join(", ");
+  const names = (list: RecoveryView["nodes"]) =>
+    list
+      .map(({ name }) => name)
+      .toSorted()
+      .join(", ");
   const last = nodes.find(({ isSelf }) => isSelf)?.position?.index ?? 0;
   const open = last - commitIndex;
   return `The quorum is lost: ${answering.length} of ${voters.length} voters answer.
