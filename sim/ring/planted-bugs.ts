@@ -25,7 +25,7 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "takes a task for proven when it has just come up",
-    seeds: 20,
+    seeds: 80,
     file: rollout,
     find: "const provenAtMs = sinceMs + forMs;",
     replace: "const provenAtMs = sinceMs + 0 * forMs;",
@@ -171,7 +171,7 @@ const node: readonly Draft[] = [
 const fencing: readonly Draft[] = [
   {
     name: "runs a fenced task on though nobody answers",
-    seeds: 20,
+    seeds: 150,
     file: "daemon/fence-watch.ts",
     find: "const off = tasks.filter((task) => stopAtMs(task) <= now)",
     replace: "const off = tasks.filter((task) => stopAtMs(task) <= now - 1e9)",
@@ -212,7 +212,7 @@ const intents: readonly Draft[] = [
   },
   {
     name: "proposes what is queued under a new name each time",
-    seeds: 20,
+    seeds: 150,
     file: "intents/intent-desk.ts",
     find: "await submit(command, { signal, id: proposalId }).catch(refusedForGood);",
     replace: "await submit(command, { signal }).catch(refusedForGood);",
