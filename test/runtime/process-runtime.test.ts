@@ -327,10 +327,12 @@ t.test("the process runtime", { skip, timeout: 90_000 }, async (t) => {
     await whenContainer(runtime, id, isExited, signal);
     const [last] = await collect(runtime.logs(id, { follow: false, tail: 1, signal }));
     t.equal(last?.text, "last");
+    // A fast program may print all of it between two looks: most is dropped then, and nothing rotated.
     let logBytes = 0;
-    for (const file of ["log", "log.1"]) {
-      logBytes += (await stat(join(folderOf(dataDir, id), file))).size;
+    for (const file of await readdir(folderOf(dataDir, id))) {
+      if (/^log(\.|$)/.test(file)) logBytes += (await stat(join(folderOf(dataDir, id), file))).size;
     }
+    t.ok(logBytes > 0, "something is kept");
     t.ok(logBytes < 9 * 2 ** 20, `${logBytes} bytes of log are kept`);
   });
 
