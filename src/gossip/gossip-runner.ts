@@ -44,6 +44,8 @@ class RunningGossip implements Gossip {
   readonly #ownRecordId: OwnRecordId;
   /** Members who handed on what its owner did not write. Said once of each. */
   readonly #forgers = new Set<NodeId>();
+  /** Members that failed, and are asked once more before what is open to them is closed. */
+  readonly #lastTried = new Set<NodeId>();
   #hasNamedTwin = false;
   readonly #stopping = new AbortController();
   readonly #loops: readonly Promise<void>[];
@@ -364,10 +366,28 @@ class RunningGossip implements Gossip {
       const changes = this.#view.show(this.#table.entries(), isIsolated);
       for (const change of changes) {
         this.#options.logger.info(change, "member changed");
-        if (change.status === "failed") this.#options.network.drop(change.member);
+        if (change.status === "failed") this.#dropIfSilent(change.member);
       }
       this.#members.set(this.#view.members);
     }
     this.#records.set(this.#recordTable.records);
+  }
+
+  /**
+   * A connection to a member that failed is in the way when it returns. But others may be wrong,
+   * or lie, about one that answers: what is open to it stays.
+   */
+  #dropIfSilent(member: NodeId): void {
+    const { network, timing } = this.#options;
+    if (this.#lastTried.has(member) || !network.connected.get().has(member)) return;
+    this.#lastTried.add(member);
+    const { signal } = this.#stopping;
+    this.#prober
+      .askOnce(member, { atMostMs: timing.pingTimeoutMs, signal })
+      .catch(() => {
+        const isFailed = this.#table.get(member)?.status === "failed";
+        if (isFailed && !signal.aborted) network.drop(member);
+      })
+      .finally(() => this.#lastTried.delete(member));
   }
 }

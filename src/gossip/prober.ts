@@ -43,7 +43,7 @@ export class Prober {
 
   constructor(options: ProberOptions) {
     this.#options = options;
-    const { network, clock, timing, onHeard, onBroken } = options;
+    const { network, timing, onHeard, onBroken } = options;
     this.#streams = new WatchStreams({
       network,
       answer: (from, ping) => this.#answer(from, ping),
@@ -55,10 +55,7 @@ export class Prober {
     network.handle(indirectProtocol, async (_, body, { signal }) => {
       const { target } = decodeIndirect(body);
       // Shorter than the asker's patience: a "no" in time is what confirms a failure.
-      using bounded = deadline(timing.helperPingTimeoutMs, { clock, signal });
-      const request = this.#pingTo(target);
-      const answer = await network.request(target, pingProtocol, request, bounded);
-      onHeard(target, decodePing(answer).incarnation);
+      await this.askOnce(target, { atMostMs: timing.helperPingTimeoutMs, signal });
       return new Uint8Array();
     });
   }
@@ -68,6 +65,17 @@ export class Prober {
     const { clock, timing } = this.#options;
     using bounded = deadline(timing.pingTimeoutMs, { clock, signal });
     await this.#streams.ask(node, this.#pingTo(node), bounded.signal);
+  }
+
+  /** A ping to any member. @throws when the member does not answer in time. */
+  async askOnce(
+    node: NodeId,
+    { atMostMs, signal }: { readonly atMostMs: number; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { network, clock, onHeard } = this.#options;
+    using bounded = deadline(atMostMs, { clock, signal });
+    const answer = await network.request(node, pingProtocol, this.#pingTo(node), bounded);
+    onHeard(node, decodePing(answer).incarnation);
   }
 
   /** The member is watched no more. */

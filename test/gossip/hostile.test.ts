@@ -103,6 +103,28 @@ t.test("no lie about a member outlasts a moment, nor its next life", async (t) =
   }
 });
 
+t.test("what is open to a member that answers stays open, whatever is said of it", async (t) => {
+  const stage = await set(12);
+  const { world, honest, victim } = stage;
+  const { connected } = world.networkOf(honest);
+  t.ok(connected.get().has(victim));
+  let losses = 0;
+  connected.subscribe(() => {
+    if (!connected.get().has(victim)) losses += 1;
+  });
+  let beliefs = 0;
+  const { members } = world.gossip(honest);
+  members.subscribe(() => {
+    if (members.get().get(victim)?.status === "failed") beliefs += 1;
+  });
+  for (let incarnation = 1; incarnation < 10; incarnation += 1) {
+    await stage.tell({ nodeId: victim, status: "failed", incarnation });
+  }
+  await world.clock.advance(5_000);
+  t.ok(beliefs > 0, "it was believed");
+  t.equal(losses, 0);
+});
+
 t.test("a list of many lies about one member is answered once", async (t) => {
   const stage = await set(6);
   const { world, victim } = stage;
