@@ -16,7 +16,10 @@ export function removableNode(
   if (node === undefined) {
     throw new ApiError("not_found", `There is no node "${text}". See: skein node ls`);
   }
-  const refusal = voteRefusal(facts, node) ?? (isForced ? undefined : useRefusal(facts, node));
+  const refusal =
+    voteRefusal(facts, node) ??
+    selfRefusal(facts, node) ??
+    (isForced ? undefined : useRefusal(facts, node));
   if (refusal !== undefined) throw new ApiError("conflict", refusal);
   return node;
 }
@@ -38,6 +41,12 @@ function voteRefusal(
   return voters.length === 1
     ? `${name} is the only voter. Drain it first, so that another machine takes its place within seconds: skein node drain ${name}`
     : `Without ${name} only ${others.length} of ${voters.length} voters would answer, too few to decide anything. Start the others first.`;
+}
+
+/** It ends as soon as it learns of its removal: nobody would hear from it how that went. */
+function selfRefusal({ self }: Facts, { id, name }: ClusterNode): string | undefined {
+  if (id !== self) return undefined;
+  return `${name} is the machine that you are asking, and ends once it is removed. Run this on another one: skein node rm ${name}`;
 }
 
 function useRefusal(

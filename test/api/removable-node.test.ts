@@ -117,6 +117,12 @@ const cases: readonly Case[] = [
     failed: ["n4"],
     task: { desired: "stopped", phase: "running" },
   },
+  {
+    name: "the one that is asked, even by force",
+    node: "n1",
+    isForced: true,
+    refusal: /n1 is the machine that you are asking.*on another one/,
+  },
   { name: "a voter of three", node: "n3", isForced: true },
   { name: "a failed voter of three", node: "n3", failed: ["n3"], isForced: true },
   {
