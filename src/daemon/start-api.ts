@@ -30,15 +30,15 @@ export async function startApi(
     readonly runtime: ContainerRuntime;
     readonly trust: Trust;
     readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
-    readonly digestWarnings: () => readonly string[];
+    /** Of the log's copies, and of membership. */
+    readonly warnings: () => readonly string[];
     readonly submit: Submit;
     readonly events: EventRecorder;
     readonly starting: AsyncDisposableStack;
   },
 ): Promise<ReturnType<typeof makeBackend>> {
   const { self, store, paths, settings, credentials, version, logger } = base;
-  const { network, raft, observations, runtime, trust, pending, digestWarnings, submit, starting } =
-    parts;
+  const { network, raft, observations, runtime, trust, pending, submit, starting } = parts;
   const events = new ClusterEvents({
     self,
     network,
@@ -66,7 +66,7 @@ export async function startApi(
     log: raft.status,
     pending,
     warnings: () => [
-      ...digestWarnings(),
+      ...parts.warnings(),
       ...trust.warnings(),
       ...changes.warnings(),
       ...diskWarnings(raft.status.get(), {

@@ -164,7 +164,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     runtime,
     trust,
     pending,
-    digestWarnings: digests.warnings,
+    warnings: () => [...digests.warnings(), ...gossip.warnings()],
     submit,
     events,
     starting,

@@ -26,6 +26,10 @@ const maxGreeted = 8;
 /** A request holds 1 MiB; the rest of a large difference follows with the next exchange. */
 const maxSyncBytes = 768 * 1024;
 
+const twinProblem = "something was said in this node's name that it does not know of";
+const twinRemedy =
+  "If its data directory was copied, stop one of the two daemons: a node that votes twice can end in two truths.";
+
 /** Starts failure detection and the exchange of records with the other members. */
 export async function startGossip(options: GossipOptions): Promise<Gossip> {
   const { incarnation } = options;
@@ -46,7 +50,7 @@ class RunningGossip implements Gossip {
   readonly #forgers = new Set<NodeId>();
   /** Members that failed, and are asked once more before what is open to them is closed. */
   readonly #lastTried = new Set<NodeId>();
-  #hasNamedTwin = false;
+  #hasTwin = false;
   readonly #stopping = new AbortController();
   readonly #loops: readonly Promise<void>[];
   readonly #detector: FailureDetector;
@@ -152,6 +156,10 @@ class RunningGossip implements Gossip {
     const waitMs = this.#sentAtMs + timing.coalesceMs - clock.monotonic();
     if (waitMs <= 0) send();
     else clock.sleep(waitMs, { signal: this.#stopping.signal }).then(send, () => undefined);
+  }
+
+  warnings(): readonly string[] {
+    return this.#hasTwin ? [`${twinProblem}. ${twinRemedy}`] : [];
   }
 
   async leave(): Promise<void> {
@@ -314,14 +322,12 @@ class RunningGossip implements Gossip {
     const { network, signer, logger } = this.#options;
     const { self } = network;
     const own = this.#recordTable.records.get(self);
-    if (this.#hasNamedTwin || own === undefined) return;
+    if (this.#hasTwin || own === undefined) return;
     const [record] = newestOf(records.filter(({ owner }) => owner === self));
     if (record === undefined || !isNewer(record, own)) return;
     if (!signer.verify(self, signedBytes(record), record.signature)) return;
-    this.#hasNamedTwin = true;
-    const remedy =
-      "If its data directory was copied, stop one of the two daemons: a node that votes twice can end in two truths.";
-    logger.error({ remedy }, "something was said in this node's name that it does not know of");
+    this.#hasTwin = true;
+    logger.error({ remedy: twinRemedy }, twinProblem);
   }
 
   /** Whoever holds a record of this node that it did not write would ignore what it writes now. */

@@ -28,6 +28,8 @@ export interface Gossip extends AsyncDisposable {
    * too large is logged and not taken: the record before it stays.
    */
   publish(body: Uint8Array): void;
+  /** What somebody should see to: that another process speaks in this node's name. */
+  warnings(): readonly string[];
   /** Says goodbye: the others need not find out. */
   leave(): Promise<void>;
 }

@@ -45,8 +45,10 @@ t.test("a node that hears what it signed and does not know says so, once", async
   t.strictSame(errors, [], "what it said before is its own");
   await hand(peer, { epoch: 5, version: 50 });
   t.strictSame(errors, [], "another's lie is none of its own");
+  t.strictSame(gossip.warnings(), []);
   await hand(self, { epoch: 5, version: 100 });
   await hand(self, { epoch: 6, version: 1 });
   t.equal(errors.length, 1);
   t.match(errors[0], /in this node's name/);
+  t.match(gossip.warnings(), [/in this node's name.*stop one of the two daemons/]);
 });
