@@ -1,4 +1,4 @@
-import type { ClusterState, Service, Task } from "../../src/cluster/index.ts";
+import { type ClusterState, keyOf, type Service, type Task } from "../../src/cluster/index.ts";
 import { encodeState } from "../../src/cluster/snapshot.ts";
 import type { ServiceKey, TaskId } from "../../src/kernel/index.ts";
 import { isUpToDate, priorityOf } from "../../src/scheduler/facts.ts";
@@ -150,7 +150,9 @@ export class AgreedChecker {
     );
     const mates = running.filter((each) => placeOf(each) === placeOf(task));
     if (mates.length === 0) {
-      const places = new Set(running.map(placeOf)).size;
+      // A place whose task stops at the same moment, to be updated, is none that is missing.
+      const updated = update?.order === "stop-first" ? stoppedOutdated(before, state, service) : [];
+      const places = new Set([...running, ...updated].map(placeOf)).size;
       if (mode.kind === "replicated" && places >= mode.replicas) return;
       if (update?.order === "stop-first" && !isUpToDate(service, task.revision)) return;
       this.#fail(`${name} was stopped, and nothing takes its place: ${stopReason}`);
@@ -213,4 +215,19 @@ export class AgreedChecker {
   #fail(text: string): void {
     this.#ring.violated(text);
   }
+}
+
+/** The tasks that one step stops, of an older revision than is wanted. */
+function stoppedOutdated(
+  before: ClusterState,
+  state: ClusterState,
+  service: Service,
+): readonly Task[] {
+  return [...before.tasks.values()].filter(
+    ({ id, service: key, desired, revision }) =>
+      key === keyOf(service.spec) &&
+      desired === "running" &&
+      state.tasks.get(id)?.desired !== "running" &&
+      !isUpToDate(service, revision),
+  );
 }

@@ -71,14 +71,6 @@ export function globalPositions(
     });
 }
 
-/** Whether a task of this position does its work now. */
-export function isServed(facts: Facts, { staying, leaving }: Position): boolean {
-  return (
-    staying.some((task) => facts.isSettled(task)) ||
-    leaving.some(({ task }) => facts.isSettled(task))
-  );
-}
-
 function sortOut(
   tasks: readonly Task[],
   causeOf: (task: Task) => LeavingCause | undefined,

@@ -2,18 +2,20 @@ import { rolloutOf, type Service, type Task } from "../cluster/index.ts";
 import type { ServiceKey } from "../kernel/index.ts";
 import { countByNode, type Draft } from "./draft.ts";
 import { mayRunUnseen } from "./fencing.ts";
-import { isServed, occupiedSlots, type Position } from "./positions.ts";
+import { occupiedSlots, type Position } from "./positions.ts";
 import { wasStoppedAsFailed } from "./reasons.ts";
+import { hasProven } from "./rollout.ts";
 
 /**
- * Stops what a replicated service has too much of: first what does not serve, then the
- * newest, then what shares its node with the most siblings.
+ * Stops what a replicated service has too much of: first what does not serve, then what has not
+ * shown for long enough that it does, then what would be replaced anyway, then the newest, then
+ * what shares its node with the most siblings.
  */
 export function stopExcessReplicas(draft: Draft, key: ServiceKey, service: Service): void {
   const wanted = replicasOf(service);
   let slots = occupiedSlots(draft, key, service);
   while (slots.length > wanted && !draft.isFull) {
-    const victim = chooseVictim(draft, slots);
+    const victim = chooseVictim(draft, service, slots);
     if (victim === undefined) return;
     for (const task of tasksAt(victim)) draft.stop(task, `Scaled down to ${wanted} replicas.`);
     slots = slots.filter((each) => each !== victim);
@@ -67,7 +69,11 @@ function leavesTraces(draft: Draft, service: Service, task: Task): boolean {
   );
 }
 
-function chooseVictim(draft: Draft, slots: readonly Position[]): Position | undefined {
+function chooseVictim(
+  draft: Draft,
+  service: Service,
+  slots: readonly Position[],
+): Position | undefined {
   const siblings = countByNode(slots.flatMap(tasksAt));
   const crowdOf = (slot: Position) =>
     Math.max(0, ...tasksAt(slot).map((task) => siblings.get(task.nodeId) ?? 0));
@@ -75,12 +81,20 @@ function chooseVictim(draft: Draft, slots: readonly Position[]): Position | unde
     Math.max(0, ...tasksAt(slot).map((task) => draft.usages.of(task.nodeId).tasks));
   return slots.toSorted(
     (a, b) =>
-      Number(isServed(draft.facts, a)) - Number(isServed(draft.facts, b)) ||
+      standingOf(draft, service, a) - standingOf(draft, service, b) ||
       createdMs(b) - createdMs(a) ||
       crowdOf(b) - crowdOf(a) ||
       loadOf(b) - loadOf(a) ||
       b.slot - a.slot,
   )[0];
+}
+
+/** How much a replica is worth keeping: an update on its way must not be begun again by those left. */
+function standingOf(draft: Draft, service: Service, slot: Position): number {
+  const serving = tasksAt(slot).filter((task) => draft.facts.isSettled(task));
+  const proven = serving.filter((task) => hasProven(draft, service, task));
+  if (proven.length === 0) return serving.length === 0 ? 0 : 1;
+  return slot.staying.some((task) => proven.includes(task)) ? 3 : 2;
 }
 
 /** A replica is as old as its oldest task: an update does not make it younger than a new one. */

@@ -148,7 +148,7 @@ function dropSuperfluous(draft: Draft, service: Service, position: Position): Po
 }
 
 /** Whether a task serves, and has done so for the time of `monitor`. */
-function hasProven({ facts }: Draft, service: Service, task: Task): boolean {
+export function hasProven({ facts }: Draft, service: Service, task: Task): boolean {
   const sinceMs = facts.settledSinceMs(task);
   return sinceMs !== undefined && facts.now - sinceMs >= rolloutOf(service).monitorMs;
 }

@@ -200,6 +200,28 @@ t.test("scaling", async (t) => {
     t.strictSame(world.perNode(), { n1: 1, n2: 1 });
   });
 
+  t.test(
+    "amid an update, what would be replaced anyway goes before what was replaced",
+    async (t) => {
+      const world = new World(["n1", "n2", "n3"]);
+      const spec = {
+        mode: replicas(6),
+        update: { ...serviceSpec().update, order: "stop-first", monitorMs: 2_000 },
+      } as const;
+      world.put(spec);
+      world.run(10_000);
+      world.put({ ...spec, template: { ...serviceSpec().template, image: "web:2" } });
+      const updated = () => world.serving().filter(({ revision }) => revision === 2);
+      for (let waitedMs = 0; updated().length < 3 && waitedMs < 60_000; waitedMs += 100)
+        world.run(100);
+      const kept = updated().slice(0, 2);
+      t.ok(world.serving().some(({ revision }) => revision === 1));
+      world.scale(2);
+      world.run(10_000);
+      t.strictSame(world.running(), kept);
+    },
+  );
+
   t.test("to nothing stops all and forgets them once they are gone", async (t) => {
     const world = new World(["n1"]);
     world.put();
