@@ -162,7 +162,9 @@ export function makeHandlers(backend: ApiBackend): Handlers {
       }
       const isNew = onlyNew ? { onlyNew } : {};
       const command: Command = { kind: "put_services", specs, ...isNew, nowMs: backend.now() };
-      return { index: await change(command, request), changes };
+      const index = await change(command, request);
+      const { services } = backend.facts().state;
+      return { index, changes: changes.map((each) => withRevision(each, { services, index })) };
     },
     scaleService: async (request) => {
       const { params, body } = request;
@@ -328,6 +330,16 @@ function changeOf(before: Pick<Service, "spec"> | undefined, after: ServiceSpec)
   if (sameValue(before.spec, after)) return { namespace, name, action: "none", details: [] };
   const details = [...describeDifference(before.spec, after)];
   return { namespace, name, action: "update", details };
+}
+
+/** With the revision as of an entry of the log, whatever has come after it since. */
+function withRevision(
+  change: Change,
+  at: { readonly services: ReadonlyMap<ServiceKey, Service>; readonly index: number },
+): Change {
+  const { revisions = [] } = at.services.get(serviceKey(change.namespace, change.name)) ?? {};
+  const record = revisions.findLast(({ index }) => index <= at.index);
+  return record === undefined ? change : { ...change, revision: record.revision };
 }
 
 /** The present value, then the value after each change, never two alike in a row. */

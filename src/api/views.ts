@@ -224,6 +224,8 @@ export const changeSchema = z.object({
   name: z.string(),
   action: z.enum(["create", "update", "none"]),
   details: z.array(z.string()),
+  /** The revision that it is then; absent where nothing was submitted. */
+  revision: z.number().optional(),
 });
 
 export const appliedSchema = z.object({

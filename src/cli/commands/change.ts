@@ -7,7 +7,7 @@ import { findService, type Session, show } from "../session.ts";
 import { removeNamespace, showRemoved } from "./namespace.ts";
 import { eachEvenIfQueued, type QueueFlags, queueQuery } from "./queue.ts";
 import { describeChanges } from "./up.ts";
-import { waitUntilGone } from "./wait-until-gone.ts";
+import { waitUntilGone, waitUntilStopped } from "./wait-until-gone.ts";
 
 /** `skein scale web=5 [api=2 …]` */
 export async function scale(
@@ -52,7 +52,7 @@ export async function steer(
     });
     show(session, applied, () => `${steered[action]} ${namespace}/${name}\n`);
     if (detach) return;
-    if (action === "stop") await waitUntilGone(session, { namespace, service: name });
+    if (action === "stop") await waitUntilStopped(session, { namespace, service: name });
     else await followRollout(session, new Set([name]), { namespace, isUpdate: true });
   });
 }

@@ -25,7 +25,7 @@ export async function up(session: Session, options: UpOptions): Promise<void> {
     if (isJson) session.print(`${JSON.stringify(applied, undefined, 2)}\n`);
     return;
   }
-  const services = await followOrDetach(session, manifest);
+  const services = await followOrDetach(session, manifest, applied);
   if (isJson) session.print(`${JSON.stringify({ ...applied, services }, undefined, 2)}\n`);
   else session.print(describeAddresses(services));
 }
@@ -33,10 +33,11 @@ export async function up(session: Session, options: UpOptions): Promise<void> {
 async function followOrDetach(
   session: Session,
   { namespace, services }: Manifest,
+  { changes }: AppliedChanges,
 ): Promise<readonly ServiceView[]> {
   const names = new Set(services.map((service) => service.name));
   try {
-    return await followRollout(session, names, { namespace, isUpdate: true });
+    return await followRollout(session, names, { namespace, isUpdate: true, changes });
   } catch (error) {
     if (session.signal.aborted) session.note("The roll-out goes on. Look with: skein ls\n");
     throw error;
