@@ -7,10 +7,10 @@ import type { Host } from "./host.ts";
 import type { Ring } from "./ring.ts";
 
 /**
- * By then a daemon has stopped what it has no lease for: 10 s in which it waits for its first
+ * By then a daemon has stopped what it has no lease for: 9 s in which it waits for its first
  * answer, 5 s until the agent asks an engine again that was away, and a grace period of 5 s.
  */
-const stoppedWithinMs = 21_000;
+const stoppedWithinMs = 20_000;
 /** The part of a lease by which two clocks may differ: one runs fast, the other slow. */
 const clockSkew = 0.02;
 /** What was under way when a process was held up goes on at once, before it knows better. */

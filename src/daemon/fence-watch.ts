@@ -10,12 +10,15 @@ import {
   Wakeup,
 } from "../kernel/index.ts";
 import { fenceMarginMs, leaseMs, stopTimeMs } from "../spec/index.ts";
+import { graceMs as settlingMs } from "./settled.ts";
 
 type FenceWatchOptions = {
   readonly self: NodeId;
   readonly state: ReadableCell<ClusterState>;
   /** Resolves once this node has applied everything that was agreed when it was asked. */
   readonly barrier: (options: { readonly signal: AbortSignal }) => Promise<unknown>;
+  /** When this daemon began to look for a leader, monotonic, ms; absent: now. */
+  readonly sinceMs?: number;
   readonly clock: Clock;
   readonly logger: Logger;
 };
@@ -29,8 +32,11 @@ export type FenceWatch = AsyncDisposable & {
 const renewMs = 1_000;
 /** An answer that takes longer is of no use. */
 const maxAnswerMs = 2_000;
-/** A daemon that has just started gives the cluster this long to answer for the first time. */
-const firstAnswerMs = 10_000;
+/**
+ * A daemon that has just started gives the cluster this long to answer for the first time. That
+ * is over before its agent goes by the last agreed state: it would start what it has no lease for.
+ */
+const firstAnswerMs = settlingMs - 1_000;
 const unknownGraceMs = 10_000;
 
 /**
@@ -42,7 +48,7 @@ export function startFenceWatch(options: FenceWatchOptions): FenceWatch {
   const { self, state, barrier, clock, logger } = options;
   const fencedOff = new Cell<ReadonlySet<TaskId>>(new Set());
   const askedAtMs = new Map<TaskId, number>();
-  const startedAtMs = clock.monotonic();
+  const startedAtMs = options.sinceMs ?? clock.monotonic();
   const wakeup = new Wakeup();
   const stopping = new AbortController();
   const { signal } = stopping;

@@ -1,7 +1,7 @@
 import { Cell, type Clock, type Logger, messageOf, type ReadableCell } from "../kernel/index.ts";
 
 /** Without a leader for this long, the last agreed state is all there is to act on. */
-const graceMs = 10_000;
+export const graceMs = 10_000;
 const retryMs = 100;
 
 /**

@@ -33,6 +33,8 @@ export async function startNodeAgent(
   base: Base,
   parts: {
     readonly isSettled: ReadableCell<boolean>;
+    /** When this daemon began to look for a leader, monotonic, ms. */
+    readonly sinceMs: number;
     readonly barrier: (options: { readonly signal: AbortSignal }) => Promise<unknown>;
     readonly observations: ReadableCell<Observations>;
     readonly proxy: ProxyClient;
@@ -40,7 +42,7 @@ export async function startNodeAgent(
     readonly starting: AsyncDisposableStack;
   },
 ) {
-  const { isSettled, barrier, observations, proxy, runtime, starting } = parts;
+  const { isSettled, sinceMs, barrier, observations, proxy, runtime, starting } = parts;
   const { self, credentials, store } = base;
   const logger = base.logger.child({ part: "agent" });
   const draining = starting.use(
@@ -53,7 +55,9 @@ export async function startNodeAgent(
       logger,
     }),
   );
-  const fence = starting.use(startFenceWatch({ self, state: store.state, barrier, clock, logger }));
+  const fence = starting.use(
+    startFenceWatch({ self, state: store.state, barrier, sinceMs, clock, logger }),
+  );
   return starting.use(
     await startAgent({
       self,

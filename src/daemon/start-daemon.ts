@@ -97,6 +97,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       logger: base.logger.child({ part: "scheduler" }),
     }),
   );
+  const sinceMs = clock.monotonic();
   const isSettled = watchSettled({
     barrier: (wanted) => raft.barrier(wanted),
     clock,
@@ -126,6 +127,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   );
   const agent = await startNodeAgent(base, {
     isSettled,
+    sinceMs,
     barrier: (wanted) => raft.barrier(wanted),
     observations,
     proxy,

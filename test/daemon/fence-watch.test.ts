@@ -1,6 +1,7 @@
 import t from "tap";
 import type { ClusterState } from "../../src/cluster/index.ts";
 import { startFenceWatch } from "../../src/daemon/fence-watch.ts";
+import { graceMs as settlingMs, watchSettled } from "../../src/daemon/settled.ts";
 import { Cell, nodeId, silentLogger, taskId } from "../../src/kernel/index.ts";
 import { fenceMarginMs, leaseMs } from "../../src/spec/index.ts";
 import { VirtualClock } from "../agent/virtual-clock.ts";
@@ -20,7 +21,7 @@ class Rig implements AsyncDisposable {
   /** How long an answer takes. */
   answerMs = 5;
 
-  constructor({ answers = true } = {}) {
+  constructor({ answers = true, sinceMs }: { answers?: boolean; sinceMs?: number } = {}) {
     const put = { kind: "put_services", specs: [serviceSpec({ failover })], nowMs: 0 } as const;
     const known = applyAll([put], clusterOf("n1"));
     this.state = new Cell<ClusterState>({ ...known, tasks: new Map([[taskId("t1"), task()]]) });
@@ -32,6 +33,7 @@ class Rig implements AsyncDisposable {
         await this.clock.sleep(this.answerMs, { signal });
         if (!this.answers) throw new Error("no leader can be found");
       },
+      ...(sinceMs === undefined ? {} : { sinceMs }),
       clock: this.clock,
       logger: silentLogger,
     });
@@ -110,13 +112,26 @@ t.test("A fenced task", async (t) => {
   });
 
   t.test(
-    "that a daemon finds at its start is off when nobody answers for ten seconds",
+    "that a daemon finds at its start is off before the agent goes by the last agreed state",
     async (t) => {
       await using rig = new Rig({ answers: false });
+      const settled = watchSettled({
+        barrier: () => Promise.reject(new Error("no leader can be found")),
+        clock: rig.clock,
+        logger: silentLogger,
+        signal: new AbortController().signal,
+      });
       const tookMs = await rig.untilOff(300_000);
-      t.ok(tookMs >= 9_900 && tookMs <= 10_100, `${tookMs} ms`);
+      t.ok(tookMs >= 0.8 * settlingMs && !settled.get(), `after ${tookMs} ms`);
+      await rig.clock.advance(settlingMs);
+      t.ok(settled.get() && rig.isOff, "then it does, and the task is off still");
     },
   );
+
+  t.test("is off at once where the daemon has looked for a leader for long", async (t) => {
+    await using rig = new Rig({ answers: false, sinceMs: -settlingMs });
+    t.equal(rig.isOff, true);
+  });
 
   t.test("that is new is not started before the cluster has answered", async (t) => {
     await using rig = new Rig({ answers: false });
