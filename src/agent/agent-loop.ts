@@ -105,7 +105,11 @@ class RunningAgent implements Agent {
     this.#undo = [
       // The state changes with every entry of the log, this node's tasks seldom.
       state.subscribe(() => {
-        if (!isSameList(this.#ownTasks(), this.#tasks)) wake();
+        const tasks = this.#ownTasks();
+        if (isSameList(tasks, this.#tasks)) return;
+        // Not only in the next pass: that one may have to wait for the engine first.
+        this.#actions.keep(tasks);
+        wake();
       }),
       runtime.subscribe(wake),
       isSettled.subscribe(wake),

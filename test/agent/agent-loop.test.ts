@@ -91,6 +91,19 @@ t.test("what should run", async (t) => {
     t.equal(rig.machine.containers.length, 0);
     t.strictSame(agent.statuses.get(), []);
   });
+
+  t.test("is not started any more either while the engine tells of nothing", async (t) => {
+    await using rig = new Rig({ machine: { startDelayMs: 1_500 } });
+    await rig.start();
+    await rig.clock.advance(500);
+    rig.machine.isReachable = false;
+    rig.setTasks(task({ desired: "stopped", stoppedAtIndex: 3 }));
+    // The pass fails, and again after pauses; the last one is longer than the outage.
+    await rig.clock.advance(750);
+    rig.machine.isReachable = true;
+    await rig.clock.advance(300);
+    t.equal(rig.machine.containers.length, 0);
+  });
 });
 
 t.test("until the node has settled", async (t) => {
