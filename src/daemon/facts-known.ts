@@ -20,6 +20,7 @@ export function watchFactsKnown(options: {
   const { self, state, observations, isSettled, clock, signal } = options;
   const known = new Cell(false);
   const look = () => {
+    if (known.get()) return;
     if (isSettled.get() && areKnown(self, state.get(), observations.get())) known.set(true);
   };
   const stops = [state, observations, isSettled].map((cell) => cell.subscribe(look));

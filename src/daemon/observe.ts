@@ -1,4 +1,10 @@
-import { decodeReport, type Member, type NodeReport, type Observations } from "../cluster/index.ts";
+import {
+  decodeReport,
+  type Member,
+  type NodeReport,
+  type Observations,
+  sameValue,
+} from "../cluster/index.ts";
 import { Cell, type NodeId, type ReadableCell } from "../kernel/index.ts";
 
 /** What gossip carries, as this folder needs it: opaque records and who is alive. */
@@ -25,7 +31,10 @@ export function observe(
     const reports = new Map<NodeId, NodeReport>();
     for (const [node, { body }] of records.get()) {
       const known = decoded.get(node);
-      const entry = known?.body === body ? known : { body, report: decode(body, node) };
+      const entry =
+        known?.body === body
+          ? known
+          : { body, report: withKnownTasks(decode(body, node), known?.report) };
       next.set(node, entry);
       if (entry.report !== undefined) reports.set(node, entry.report);
     }
@@ -42,4 +51,16 @@ export function observe(
       for (const stop of stops) stop();
     },
   };
+}
+
+/**
+ * Most reports say something new of the node only. The list of tasks stays the very same then,
+ * so that whoever looks at the tasks alone sees that there is nothing to do.
+ */
+function withKnownTasks(
+  report: NodeReport | undefined,
+  before: NodeReport | undefined,
+): NodeReport | undefined {
+  if (report === undefined || before === undefined) return report;
+  return sameValue(report.tasks, before.tasks) ? { ...report, tasks: before.tasks } : report;
 }

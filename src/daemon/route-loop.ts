@@ -11,7 +11,7 @@ import {
   type TaskId,
   Wakeup,
 } from "../kernel/index.ts";
-import { planRoutes, type RouteTable } from "../proxy/index.ts";
+import { planRoutes, type RouteTable, type RoutingFacts } from "../proxy/index.ts";
 import { awaitedTasks } from "./awaited-tasks.ts";
 
 /** The daemon's end of the proxy process. */
@@ -50,6 +50,8 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
   const stopping = new AbortController();
   let confirmed: Omit<RouteTable, "version" | "stateIndex"> | undefined;
   let problems: readonly unknown[] = [];
+  /** What the confirmed table was planned from. */
+  let confirmedFrom: readonly unknown[] = [];
 
   const done = runReconcileLoop(
     wakeup,
@@ -57,6 +59,12 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
       reconcile: async ({ signal }) => {
         if (!isReady.get()) return;
         const facts = { state: state.get(), observations: observations.get(), self };
+        const from = routedFacts(facts);
+        // Most changes are of no route: with many nodes, planning for each would cost the most.
+        if (confirmed !== undefined && areIdentical(from, confirmedFrom)) {
+          routesIndex.set(facts.state.index);
+          return;
+        }
         const table = planRoutes(facts);
         const { stateIndex, ...routes } = table;
         if (!sameValue(routes, confirmed)) {
@@ -70,6 +78,7 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
         const unknown = awaitedTasks(facts.state, facts.observations);
         if (!sameValue(unknown, awaited.get())) awaited.set(unknown);
         routesIndex.set(stateIndex);
+        confirmedFrom = from;
       },
       onError: (error, retryInMs) => {
         confirmed = undefined;
@@ -90,4 +99,18 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
       await done;
     },
   };
+}
+
+/** All that routes follow from, as it is held: none of it changes in place. */
+function routedFacts({
+  state: { services, tasks, nodes, removedNodes },
+  observations: { members, reports },
+}: Pick<RoutingFacts, "state" | "observations">): readonly unknown[] {
+  const facts: unknown[] = [services, tasks, nodes, removedNodes, members];
+  for (const [node, report] of reports) facts.push(node, report.tasks, report.isDialOutOnly);
+  return facts;
+}
+
+function areIdentical(left: readonly unknown[], right: readonly unknown[]): boolean {
+  return left.length === right.length && left.every((each, i) => each === right[i]);
 }
