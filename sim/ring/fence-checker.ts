@@ -66,14 +66,24 @@ export class FenceChecker {
     const wanted = copies.filter(({ id }) => this.#isWanted(id));
     const places = copies.map(({ host, name }) => `${name} on ${host.id}`).join(" and ");
     if (wanted.length > 1) this.#fail(`two are agreed of a fenced place: ${places}`);
+    // The newest was started rightly, or else `onRun` has told: told to stop, it may take its time.
+    const newest = copies.toSorted((a, b) => this.#madeAt(b.id) - this.#madeAt(a.id))[0];
     const late = copies.find(
-      ({ host, id }) => !this.#isWanted(id) && host.unhinderedMs > stoppedWithinMs,
+      (copy) =>
+        copy.id !== newest?.id &&
+        !this.#isWanted(copy.id) &&
+        copy.host.unhinderedMs > stoppedWithinMs,
     );
     if (late !== undefined) this.#fail(`${late.host.id} still runs a fenced copy: ${places}`);
   }
 
   #isWanted(id: TaskId): boolean {
     return this.#ring.agreed.tasks.get(id)?.desired === "running";
+  }
+
+  /** Its place in the order of the log; one that is forgotten is older than all that are not. */
+  #madeAt(id: TaskId): number {
+    return this.#ring.agreed.tasks.get(id)?.createdAtIndex ?? 0;
   }
 
   #copiesOf(service: ServiceKey): readonly (Copy & { readonly slot: string })[] {

@@ -7,9 +7,11 @@ import { runSeeds } from "../../sim/seeds.ts";
 
 /**
  * Seeds that found something once: 72012 an update that overtook another during a drain, 74184 one
- * that was paused while its tasks were up for a moment.
+ * that was paused while its tasks were up for a moment, 74347 a service that shrank amid an update,
+ * 200430 a start that went on while the engine did not answer, 200495 a machine that came back cut
+ * off and started a fenced task.
  */
-const regressionSeeds = [72_012, 74_184];
+const regressionSeeds = [72_012, 74_184, 74_347, 200_430, 200_495];
 /**
  * The same in every run: what a fresh seed finds is mostly older than the change under test.
  * `npm run sim -- ring --seeds N --from random` looks for more.
