@@ -20,7 +20,8 @@ import { Slots } from "./slots.ts";
 import { containerName } from "./task-record.ts";
 import { withTimeout } from "./with-timeout.ts";
 
-const maxConcurrentStarts = 8;
+/** With more the last one runs no sooner, the first one later, and an engine computes more. */
+const maxConcurrentStarts = 4;
 const pullTimeoutMs = 900_000;
 const startTimeoutMs = 120_000;
 /** On top of the grace period: what the engine itself may take. */
