@@ -45,6 +45,7 @@ export class SimProxy {
         this.table = table;
         return { problems: [] };
       },
+      problems: async () => [],
       inUse: async (tasks: readonly TaskId[]) => {
         return new Map(tasks.map((task) => [task, this.#requestsTo(task)]));
       },

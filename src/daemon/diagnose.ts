@@ -11,6 +11,8 @@ export type Examination = {
   readonly diskFreeBytes: number | null;
   readonly diskCapacityBytes: number | null;
   readonly forwardsPackets: boolean | null;
+  /** Sentences about ports that it cannot serve. */
+  readonly portProblems: readonly string[];
   readonly links: readonly {
     readonly to: NodeId;
     /** Null when no answer came. */
@@ -194,6 +196,10 @@ function findingsOf(name: string, result: Examination): Finding[] {
         `Start the engine on ${name}, for example: systemctl start docker`,
       ),
     );
+  }
+  for (const message of result.portProblems) {
+    const what = `${name} does not answer on a port: ${message}`;
+    findings.push(problem(what, "It is tried again every second and is served once it can be."));
   }
   if (result.forwardsPackets === false && result.engine.startsWith("docker")) {
     findings.push({

@@ -13,6 +13,8 @@ const packr = new PeerCodec();
 
 /** One node examines no more links than this; more than so many nodes are sampled. */
 const maxLinks = 64;
+/** One node names no more of its ports that do not answer. */
+const maxPortProblems = 20;
 const pingMs = 4_000;
 const engineMs = 3_000;
 /** For all that one node tries, all at once. */
@@ -30,6 +32,8 @@ const examinationSchema = z.object({
   diskFreeBytes: z.number().nullable(),
   diskCapacityBytes: z.number().nullable(),
   forwardsPackets: z.boolean().nullable(),
+  /** Absent from a node of an earlier version. */
+  portProblems: z.array(z.string().max(500)).max(maxPortProblems).default([]),
   links: z
     .array(
       z.object({
@@ -51,6 +55,8 @@ type DoctorOptions = {
   readonly runtime: ContainerRuntime;
   readonly state: ReadableCell<ClusterState>;
   readonly dataDirectory: string;
+  /** Why ports of this node do not answer. */
+  readonly portProblems: () => readonly string[];
   readonly clock: Clock;
 };
 
@@ -96,7 +102,7 @@ export class Doctor {
     if (this.#underWay >= maxParallel) throw new Error("It is being examined by others already.");
     this.#underWay += 1;
     try {
-      const { self, state, version, dataDirectory } = this.#options;
+      const { self, state, version, dataDirectory, portProblems } = this.#options;
       const others = [...state.get().nodes.values()]
         .filter(({ id }) => id !== self)
         .slice(0, maxLinks);
@@ -114,6 +120,9 @@ export class Doctor {
         diskFreeBytes: disk?.freeBytes ?? null,
         diskCapacityBytes: disk?.capacityBytes ?? null,
         forwardsPackets: forwards ?? null,
+        portProblems: portProblems()
+          .slice(0, maxPortProblems)
+          .map((text) => text.slice(0, 500)),
         links,
       };
     } finally {

@@ -19,8 +19,12 @@ interface RouteSink {
   setTable(
     table: Omit<RouteTable, "version">,
     options: { readonly signal: AbortSignal },
-  ): Promise<{ readonly problems: readonly { readonly port: number; readonly message: string }[] }>;
+  ): Promise<{ readonly problems: readonly PortProblem[] }>;
+  /** Ports that cannot be served at the moment, as far as the proxy tells. */
+  problems(options: { readonly signal: AbortSignal }): Promise<readonly PortProblem[]>;
 }
+
+type PortProblem = { readonly port: number; readonly message: string };
 
 type RouteLoopOptions = {
   readonly self: NodeId;
@@ -38,6 +42,8 @@ export type RouteLoop = AsyncDisposable & {
   readonly routesIndex: ReadableCell<number>;
   /** Tasks that a roll-out waits for and that the confirmed table does not know to serve. */
   readonly awaited: ReadableCell<readonly TaskId[]>;
+  /** Why ports of this node do not answer, as sentences. */
+  problems(): readonly string[];
 };
 
 /** Keeps the proxy's route table as the facts say. */
@@ -49,7 +55,7 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
   const stops = [state, observations, isReady].map((cell) => cell.subscribe(() => wakeup.wake()));
   const stopping = new AbortController();
   let confirmed: Omit<RouteTable, "version" | "stateIndex"> | undefined;
-  let problems: readonly unknown[] = [];
+  let problems: readonly PortProblem[] = [];
   /** What the confirmed table was planned from. */
   let confirmedFrom: readonly unknown[] = [];
 
@@ -74,6 +80,9 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
           }
           problems = answer.problems;
           confirmed = routes;
+        } else if (problems.length > 0) {
+          // The proxy tries again by itself; a port that answers by now is no problem any more.
+          problems = await proxy.problems({ signal });
         }
         const unknown = awaitedTasks(facts.state, facts.observations);
         if (!sameValue(unknown, awaited.get())) awaited.set(unknown);
@@ -93,6 +102,7 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
   return {
     routesIndex,
     awaited,
+    problems: () => problems.map(({ message }) => message),
     [Symbol.asyncDispose]: async () => {
       for (const stop of stops) stop();
       stopping.abort();

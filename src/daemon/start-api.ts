@@ -32,6 +32,7 @@ export async function startApi(
     readonly pending: ReadableCell<ReadonlyMap<ServiceKey, readonly string[]>>;
     /** Of the log's copies, and of membership. */
     readonly warnings: () => readonly string[];
+    readonly portProblems: () => readonly string[];
     readonly submit: Submit;
     readonly events: EventRecorder;
     readonly starting: AsyncDisposableStack;
@@ -55,6 +56,7 @@ export async function startApi(
     runtime,
     state: store.state,
     dataDirectory: paths.data,
+    portProblems: parts.portProblems,
     clock,
   });
   const changes = startIntents(base, { raft, submit, events: parts.events, starting });
@@ -67,6 +69,7 @@ export async function startApi(
     pending,
     warnings: () => [
       ...parts.warnings(),
+      ...parts.portProblems(),
       ...trust.warnings(),
       ...changes.warnings(),
       ...diskWarnings(raft.status.get(), {

@@ -167,6 +167,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     trust,
     pending,
     warnings: () => [...digests.warnings(), ...gossip.warnings()],
+    portProblems: routes.problems,
     submit,
     events,
     starting,

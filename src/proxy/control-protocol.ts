@@ -113,6 +113,8 @@ const statsSchema = z.object({
   retries: z.number(),
   /** Answers that the proxy made up itself: bad requests, no route, no replica. */
   refusals: z.number(),
+  /** Ports that cannot be served at the moment; absent from a proxy that does not tell. */
+  problems: z.array(problemSchema).readonly().optional(),
 });
 
 export const controlAnswerSchema = z.discriminatedUnion("kind", [

@@ -20,6 +20,7 @@ function healthy(name: string, overrides: Partial<Examination> = {}): ExaminedNo
     diskFreeBytes: 90,
     diskCapacityBytes: 100,
     forwardsPackets: true,
+    portProblems: [],
     links,
     ...overrides,
   };
@@ -112,6 +113,15 @@ const cases: readonly {
       ["warning", /disk of n1 takes 450 ms/, /faster/],
       ["warning", /n2 does not forward packets/, /ip_forward=1/],
     ],
+  },
+  {
+    title: "a port that another process of the machine has",
+    nodes: [
+      healthy("n1"),
+      healthy("n2", { portProblems: ["Port 8080 is taken by another process."] }),
+      healthy("n3"),
+    ],
+    findings: [["problem", /n2 does not answer on a port: Port 8080 is taken/, /tried again/]],
   },
   {
     title: "clocks that differ, a little and a lot",

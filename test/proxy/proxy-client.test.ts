@@ -117,6 +117,17 @@ t.test("only the newest table matters, and all who wait hear of it", async (t) =
   t.match(acks.at(-1)?.problems, [{ port: taken.port, message: /taken by another process/ }]);
 });
 
+t.test("a port that is free again is no problem any more", async (t) => {
+  const given = await options(t);
+  const client = await startProxy(given);
+  t.teardown(() => client.stop());
+  const taken = await startBackend(t, "other process");
+  await client.setTable(plan({ publishedPorts: [published(taken.port, [])] }), { signal });
+  t.match(await client.problems({ signal }), [{ port: taken.port, message: /another process/ }]);
+  taken.close();
+  await until(async () => (await client.problems({ signal })).length === 0, "it is bound");
+});
+
 t.test("requests under way are counted, idle connections are not", async (t) => {
   const given = await options(t);
   const client = await startProxy(given);

@@ -59,13 +59,22 @@ export async function steer(
 
 const steered = { restart: "restarting", stop: "stopping", start: "starting" } as const;
 
+const maxReplicas = 10_000;
+
 /** `web=5` */
 export function parsePair(text: string): { readonly name: string; readonly replicas: number } {
   const match = /^([^=]+)=(\d{1,5})$/.exec(text);
   if (match?.[1] === undefined) {
     throw new CliError("usage", `"${text}" is not SERVICE=NUMBER, for example web=5`);
   }
-  return { name: match[1], replicas: Number(match[2]) };
+  const replicas = Number(match[2]);
+  if (replicas > maxReplicas) {
+    throw new CliError(
+      "usage",
+      `"${text}" is too many: a service has at most ${maxReplicas} tasks`,
+    );
+  }
+  return { name: match[1], replicas };
 }
 
 /** `skein rm SERVICE …`: removes them and waits until their containers are gone. */

@@ -28,6 +28,16 @@ export async function up(session: Session, options: UpOptions): Promise<void> {
   const services = await followOrDetach(session, manifest, applied);
   if (isJson) session.print(`${JSON.stringify({ ...applied, services }, undefined, 2)}\n`);
   else session.print(describeAddresses(services));
+  await noteWarnings(session, manifest);
+}
+
+/** Such as of a port that another process of the machine has: the tasks run all the same. */
+async function noteWarnings(session: Session, { services }: Manifest): Promise<void> {
+  const { warnings } = await session.client.call("status", { signal: session.signal });
+  const names = services.map(({ namespace, name }) => `service ${namespace}/${name} `);
+  for (const warning of warnings) {
+    if (names.some((name) => warning.includes(name))) session.note(`warning: ${warning}\n`);
+  }
 }
 
 async function followOrDetach(

@@ -134,6 +134,11 @@ export class ProxyClient implements AsyncDisposable {
     return stats;
   }
 
+  /** Ports that cannot be served at the moment; the proxy tries them again by itself. */
+  async problems(options: { readonly signal: AbortSignal }): Promise<readonly PortProblem[]> {
+    return (await this.stats(options)).problems ?? [];
+  }
+
   /** Lets go of the proxy, which goes on with what it knows. */
   async detach(): Promise<void> {
     this.#stopping.abort(new ProxyError("proxy_unreachable", "This daemon let go of its proxy."));

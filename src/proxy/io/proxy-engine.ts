@@ -124,7 +124,8 @@ export class ProxyEngine implements AsyncDisposable {
   }
 
   stats(): ProxyStats {
-    return { tableVersion: this.tableVersion, connections: this.#limit.open, ...this.#counters };
+    const { tableVersion, problems } = this;
+    return { tableVersion, connections: this.#limit.open, ...this.#counters, problems };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
