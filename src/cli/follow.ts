@@ -144,7 +144,8 @@ function runOf({ name, revision, job }: ServiceView, followed: FollowedRun): Run
 }
 
 function failedRun({ name }: ServiceView, run: RunView | undefined): CliError {
-  const what = `Run ${run?.number} of ${name} failed: ${run?.message}. See: skein logs ${name}`;
+  const reason = run?.message.replace(/\.$/, "");
+  const what = `Run ${run?.number} of ${name} failed: ${reason}. See: skein logs ${name}`;
   return new CliError("failed", what);
 }
 

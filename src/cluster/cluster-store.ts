@@ -3,7 +3,9 @@ import { apply, applyUnreadable } from "./apply.ts";
 import { type ClusterState, emptyClusterState } from "./cluster-state.ts";
 import type { Command, Outcome } from "./command.ts";
 import { decodeEntry, encodeCommand } from "./command-codec.ts";
+import { laterOutcome } from "./later-outcome.ts";
 import type { CommandLog, StateMachine, SubmitOptions } from "./ports.ts";
+
 import { decodeState, encodeState } from "./snapshot.ts";
 import { DigestTrail, type StateDigest } from "./state-digest.ts";
 
@@ -107,10 +109,12 @@ export class ClusterStore implements StateMachine {
     const outcome = this.#outcomes.get(index);
     // A snapshot can overtake the entry: it was agreed, but its outcome was never computed here.
     return (
-      outcome ?? {
+      outcome ??
+      laterOutcome(this.#state.get(), { command, index }) ?? {
         kind: "rejected",
         code: "conflict",
-        message: "The command was applied, but its outcome is no longer known. Look at the state.",
+        message:
+          "It was agreed while this node had lost touch, and what came of it cannot be told. Look whether things are as you want them: skein history, skein ls",
       }
     );
   }
