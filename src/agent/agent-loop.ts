@@ -22,6 +22,8 @@ import { newTaskRecord, recordEnd, recordRunning, type TaskRecord } from "./task
 /** Events tell of what changes; to list many containers for nothing is what an idle agent costs. */
 const resyncMs = 30_000;
 const retryMaxMs = 5_000;
+/** An engine that is restarted, or very busy, is away for less. */
+const engineSilenceMs = 15_000;
 
 export type AgentOptions = {
   readonly self: NodeId;
@@ -50,6 +52,8 @@ export interface Agent extends AsyncDisposable {
   readonly statuses: ReadableCell<readonly TaskStatus[]>;
   /** Whether it has seen its containers: until then it knows of none, which says nothing. */
   readonly hasLooked: ReadableCell<boolean>;
+  /** Whether the engine has not answered for long: what has ended cannot be started again. */
+  readonly isEngineSilent: ReadableCell<boolean>;
 }
 
 /** Makes this node run what was agreed, for as long as it is not disposed. */
@@ -63,6 +67,7 @@ class RunningAgent implements Agent {
   readonly #options: AgentOptions;
   readonly #statuses = new Cell<readonly TaskStatus[]>([]);
   readonly #hasLooked = new Cell(false);
+  readonly #isEngineSilent = new Cell(false);
   readonly #wakeup = new Wakeup();
   readonly #stopping = new AbortController();
   readonly #health: HealthMonitor;
@@ -70,6 +75,8 @@ class RunningAgent implements Agent {
   #records: ReadonlyMap<TaskId, TaskRecord> = new Map();
   #tasks: readonly Task[] = [];
   #containers: readonly Container[] = [];
+  /** When it was found not to answer, monotonic, ms. */
+  #silentSinceMs: number | undefined;
   #running: Promise<void> = Promise.resolve();
   #undo: readonly (() => void)[] = [];
   #timer: AbortController | undefined;
@@ -97,6 +104,10 @@ class RunningAgent implements Agent {
 
   get hasLooked(): ReadableCell<boolean> {
     return this.#hasLooked;
+  }
+
+  get isEngineSilent(): ReadableCell<boolean> {
+    return this.#isEngineSilent;
   }
 
   start(): void {
@@ -141,11 +152,11 @@ class RunningAgent implements Agent {
 
   /** One pass: look, plan, report, act. Actions go on after the pass; each wakes the next. */
   async #reconcile(signal: AbortSignal): Promise<void> {
-    const { runtime, isSettled } = this.#options;
+    const { isSettled } = this.#options;
     this.#timer?.abort();
     // What was under way when the look began may have changed anything since.
     const busy = this.#actions.busy();
-    this.#containers = await runtime.list({ signal });
+    this.#containers = await this.#list(signal);
     this.#tasks = this.#ownTasks();
     this.#actions.keep(this.#tasks);
     this.#health.watch(this.#healthTargets());
@@ -155,6 +166,22 @@ class RunningAgent implements Agent {
     this.#publish();
     this.#hasLooked.set(true);
     if (plan.nextWakeMs !== undefined) this.#wakeAt(plan.nextWakeMs);
+  }
+
+  async #list(signal: AbortSignal): Promise<readonly Container[]> {
+    const { runtime, clock } = this.#options;
+    const from = clock.monotonic();
+    try {
+      const containers = await runtime.list({ signal });
+      this.#silentSinceMs = undefined;
+      this.#isEngineSilent.set(false);
+      return containers;
+    } catch (error) {
+      this.#silentSinceMs ??= from;
+      const isLong = clock.monotonic() - this.#silentSinceMs >= engineSilenceMs;
+      if (isLong && !signal.aborted) this.#isEngineSilent.set(true);
+      throw error;
+    }
   }
 
   #plan(busy: ReadonlySet<TaskId>): NodePlan {

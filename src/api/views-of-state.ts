@@ -80,7 +80,7 @@ export function statusView(facts: Facts): StatusView {
         .map(({ name }) => name)
         .sort(compareText),
     },
-    warnings: [...(facts.warnings ?? []), ...fullDisks(facts)],
+    warnings: [...(facts.warnings ?? []), ...silentEngines(facts), ...fullDisks(facts)],
     unsettled: unsettledServices(facts),
     certificateExpiresAt:
       facts.certificateExpiresAtMs === undefined ? null : timeText(facts.certificateExpiresAtMs),
@@ -112,6 +112,16 @@ const pauseText = {
   canary: "the update waits after its canary; look at it, then: skein rollout resume",
   asked: "the update was paused by hand; it goes on with: skein rollout resume",
 } as const;
+
+function silentEngines({ state, observations }: Facts): string[] {
+  return [...state.nodes.values()]
+    .filter(({ id }) => observations.reports.get(id)?.isEngineSilent === true)
+    .sort((a, b) => compareText(a.name, b.name))
+    .map(
+      ({ name }) =>
+        `The container engine of ${name} does not answer: nothing new is placed there, and what has ended there stays down. Start it, for example: systemctl start docker`,
+    );
+}
 
 function fullDisks({ state, observations }: Facts): string[] {
   return [...state.nodes.values()]

@@ -24,6 +24,8 @@ export type NodeReport = {
   readonly logIndex?: number;
   /** Nobody can open a connection to it: it is reached over those that it opened itself. */
   readonly isDialOutOnly?: boolean;
+  /** Its container engine has not answered for long: it can start and stop nothing. */
+  readonly isEngineSilent?: boolean;
   /** From whom this node gets the log while it does not vote. */
   readonly feeder?: NodeId;
   /** Of the agreed state as this node holds it; absent before the first. */

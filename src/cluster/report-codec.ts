@@ -74,6 +74,7 @@ const reportSchema = z.object({
   appliedIndex: z.number(),
   logIndex: z.int().nonnegative().optional(),
   isDialOutOnly: z.boolean().optional(),
+  isEngineSilent: z.boolean().optional(),
   feeder: z.string().max(128).transform(nodeId).optional(),
   digest: z.object({ index: z.int().nonnegative(), value: z.int().nonnegative() }).optional(),
   tasks: z.array(statusSchema).max(maxTasksPerNode),

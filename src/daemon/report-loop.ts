@@ -41,6 +41,8 @@ type ReportOptions = {
   /** Travels with the next report that is due anyway. */
   readonly usage: ReadableCell<NodeReport["usage"]>;
   readonly isDialOutOnly: ReadableCell<boolean>;
+  /** Whether the container engine has not answered for long; absent: it always does. */
+  readonly isEngineSilent?: ReadableCell<boolean>;
   readonly digest: () => NodeReport["digest"];
   readonly eventsHead: ReadableCell<number>;
   /** Empty on others than the leader. */
@@ -67,6 +69,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
     digest,
     pending,
     isDialOutOnly,
+    isEngineSilent,
     eventsHead,
     publish,
     clock,
@@ -85,6 +88,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       appliedIndex: state.get().index,
       logIndex: appliedIndex,
       ...(isDialOutOnly.get() ? { isDialOutOnly: true } : {}),
+      ...(isEngineSilent?.get() === true ? { isEngineSilent: true } : {}),
       ...(feeder === undefined ? {} : { feeder }),
       ...(used === undefined ? {} : { usage: used }),
       ...(digested === undefined ? {} : { digest: digested }),
@@ -108,6 +112,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
       !sameValue(report.pending, last.pending) ||
       !sameValue(report.awaited, last.awaited) ||
       report.isDialOutOnly !== last.isDialOutOnly ||
+      report.isEngineSilent !== last.isEngineSilent ||
       report.eventsHead !== last.eventsHead ||
       isAwaited(state.get(), last) ||
       isAwaitedHere(state.get(), last.routesIndex)
@@ -125,6 +130,7 @@ export function startReportLoop(options: ReportOptions): Disposable {
     pending,
     isDialOutOnly,
     eventsHead,
+    ...(isEngineSilent === undefined ? [] : [isEngineSilent]),
   ];
   const stop = onChange(changing, look, {
     delayMs: coalesceMs,

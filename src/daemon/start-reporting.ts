@@ -57,6 +57,7 @@ export async function startReporting(
       state: store.state,
       statuses: agent.statuses,
       hasLooked: agent.hasLooked,
+      isEngineSilent: agent.isEngineSilent,
       eventsHead,
       routesIndex,
       awaited,

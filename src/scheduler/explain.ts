@@ -5,6 +5,7 @@ export type RefusalCode =
   | "draining"
   | "constraint"
   | "no_report"
+  | "engine_silent"
   | "max_replicas_per_node"
   | "insufficient_cpu"
   | "insufficient_memory"

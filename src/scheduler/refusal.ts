@@ -33,6 +33,8 @@ export function refusalOf(
   if (unmet !== undefined) return refuse("constraint", describeUnmet(unmet, candidate));
   if (report === undefined)
     return refuse("no_report", "the node has not reported its capacity yet");
+  if (report.isEngineSilent === true)
+    return refuse("engine_silent", "its container engine does not answer");
 
   const siblings = request.siblings.get(node.id) ?? 0;
   const most = request.service.spec.placement.maxReplicasPerNode;

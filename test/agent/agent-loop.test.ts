@@ -498,3 +498,18 @@ t.test("health", async (t) => {
     t.equal(only(agent.statuses.get()).health, "healthy");
   });
 });
+
+t.test("an engine that has not answered for long is told of until it does", async (t) => {
+  await using rig = new Rig();
+  const agent = await rig.start();
+  await rig.clock.advance(60_000);
+  t.equal(agent.isEngineSilent.get(), false);
+  rig.machine.isReachable = false;
+  await rig.clock.advance(10_000);
+  t.equal(agent.isEngineSilent.get(), false, "one that is restarted is away for some seconds");
+  await rig.clock.advance(60_000);
+  t.equal(agent.isEngineSilent.get(), true);
+  rig.machine.isReachable = true;
+  await rig.clock.advance(10_000);
+  t.equal(agent.isEngineSilent.get(), false);
+});

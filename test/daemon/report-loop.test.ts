@@ -20,6 +20,7 @@ t.test("a daemon says nothing of its tasks before it has seen its containers", a
   const state = new Cell({ ...emptyClusterState, index: 7 });
   const statuses = new Cell<readonly TaskStatus[]>([]);
   const hasLooked = new Cell(false);
+  const isEngineSilent = new Cell(false);
   const published: Uint8Array[] = [];
   using _loop = startReportLoop({
     self: nodeId("n1"),
@@ -34,6 +35,7 @@ t.test("a daemon says nothing of its tasks before it has seen its containers", a
     state,
     statuses,
     hasLooked,
+    isEngineSilent,
     routesIndex: new Cell(0),
     awaited: new Cell([]),
     log: new Cell({ appliedIndex: 7 }),
@@ -54,4 +56,8 @@ t.test("a daemon says nothing of its tasks before it has seen its containers", a
   await clock.advance(100);
   const reports = published.map((body) => decodeReport(body, "n1"));
   t.match(reports, [{ appliedIndex: 8, tasks: [{ taskId: "t1", phase: "running" }] }]);
+  isEngineSilent.set(true);
+  await clock.advance(100);
+  const last = decodeReport(published.at(-1) ?? new Uint8Array(), "n1");
+  t.match(last, { isEngineSilent: true }, "at once, as nothing may be placed here then");
 });

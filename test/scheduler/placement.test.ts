@@ -33,6 +33,22 @@ t.test("[C1] with one CPU free on each node 1.5 CPUs wait and 0.9 are placed", a
   t.equal(world.serving().length, 1);
 });
 
+t.test("where the engine does not answer nothing is placed until it does again", (t) => {
+  const world = new World(["n1", "n2"]);
+  world.put({ mode: replicas(1) });
+  world.silenceEngine("n1");
+  world.run(2_000);
+  t.strictSame(world.perNode(), { n2: 1 });
+  world.silenceEngine("n2");
+  world.put({ mode: replicas(2) });
+  world.run(2_000);
+  t.match(pendingText(world), /n1: its container engine does not answer/);
+  world.silenceEngine("n1", false);
+  world.run(2_000);
+  t.strictSame(world.perNode(), { n1: 1, n2: 1 });
+  t.end();
+});
+
 t.test("[C2] six equal tasks on three equal nodes are two on each", async (t) => {
   const world = new World(["n1", "n2", "n3"]);
   world.put({ mode: replicas(6) });

@@ -55,6 +55,7 @@ export class World {
   readonly #capacities = new Map<NodeId, NodeReport["capacity"]>();
   readonly #platforms = new Map<NodeId, NodeReport["platform"]>();
   readonly #applied = new Map<NodeId, number>();
+  readonly #silentEngines = new Set<NodeId>();
   readonly #awaiting = new Map<NodeId, (task: Task) => boolean>();
   readonly #bodies = new Map<TaskId, Body>();
   readonly #random: Random;
@@ -102,6 +103,12 @@ export class World {
 
   setPlatform(name: string, platform: NodeReport["platform"]): void {
     this.#platforms.set(nodeId(name), platform);
+  }
+
+  /** Its engine does not answer, or does again. */
+  silenceEngine(name: string, isSilent = true): void {
+    if (isSilent) this.#silentEngines.add(nodeId(name));
+    else this.#silentEngines.delete(nodeId(name));
   }
 
   drain(name: string): void {
@@ -281,6 +288,7 @@ export class World {
       awaited: [...this.state.tasks.values()]
         .filter((task) => this.#awaiting.get(id)?.(task) ?? false)
         .map((task) => task.id),
+      ...(this.#silentEngines.has(id) ? { isEngineSilent: true } : {}),
       tasks,
     };
   }
