@@ -55,6 +55,8 @@ const proposalElections = 3;
 const leaderlessElections = 4;
 /** So many without a leader, and a member looks whether others know more: it may be none any more. */
 const forgottenElections = 2;
+/** A leader whose disk does not end a write for so many election timeouts hands over. */
+const hangingElections = 5;
 /** For one chunk of a snapshot to arrive. */
 const snapshotAttemptMs = 5_000;
 /** How much later than need be a member hears of a commit on which nobody waits there. */
@@ -101,6 +103,8 @@ class Runner implements RaftRunner {
   /** Writes happen one after the other: a promise chain, at most a save and a few snapshots long. */
   #writes: Promise<void> = Promise.resolve();
   readonly #writeWatch: WriteWatch;
+  /** Of the write under way, since it began or since the last attempt to hand over for it. */
+  #writingTicks: number | undefined;
   /** Members that named a term which cannot be true. */
   readonly #impossibleSenders = new Set<NodeId>();
   #isPumpDue = false;
@@ -363,7 +367,10 @@ class Runner implements RaftRunner {
     const { clock, timing } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      this.#guard(() => this.#raft.tick());
+      this.#guard(() => {
+        this.#raft.tick();
+        this.#considerHandover();
+      });
       this.#leaderlessTicks = this.#raft.leader === undefined ? this.#leaderlessTicks + 1 : 0;
       this.#proposals.tick({ isLeaderless: this.#isLeaderless });
       this.#reads.tick({ isLeaderless: this.#isLeaderless });
@@ -374,6 +381,22 @@ class Runner implements RaftRunner {
       // After the first tick: who votes alone leads at once.
       await clock.sleep(timing.tickMs, { signal }).catch(() => undefined);
     }
+  }
+
+  /**
+   * The others commit without this disk, but nothing is applied here, and a leader that does not
+   * know what is agreed neither schedules nor heals.
+   */
+  #considerHandover(): void {
+    if (this.#writingTicks === undefined) return;
+    // By ticks: a process that was stopped has not waited for its disk meanwhile.
+    this.#writingTicks += 1;
+    const limitTicks = hangingElections * this.#options.timing.electionTicks;
+    if (this.#writingTicks <= limitTicks) return;
+    const target = this.#raft.mostAdvancedVoter();
+    if (target === undefined || !this.#raft.transferLeadership(target)) return;
+    this.#writingTicks = 0;
+    this.#options.logger.warn({ target }, "a write to the log hangs, handing over the lead");
   }
 
   #receive(from: NodeId, messages: readonly PeerMessage[]): void {
@@ -537,11 +560,14 @@ class Runner implements RaftRunner {
     this.#writes = this.#writes.then(async () => {
       if (this.#stop.signal.aborted) return;
       const startMs = clock.monotonic();
+      this.#writingTicks = 0;
       try {
         await write();
       } catch (error) {
         this.#fail(error);
         return;
+      } finally {
+        this.#writingTicks = undefined;
       }
       const nowMs = clock.monotonic();
       const tookMs = Math.round(nowMs - startMs);

@@ -136,6 +136,28 @@ class SlowStorage extends MemoryLogStorage {
   }
 }
 
+t.test("a leader whose disk hangs hands over, and catches up when it works again", async (t) => {
+  const nodes = await startCluster(new MemoryNetwork(), ["a", "b", "c"]);
+  const old = leaderAmong(nodes);
+  const follower = others(nodes, old)[0];
+  const { promise: isMended, resolve: mend } = Promise.withResolvers<void>();
+  const save = old.storage.save.bind(old.storage);
+  old.storage.save = async (batch) => {
+    await isMended;
+    await save(batch);
+  };
+  await follower?.runner.propose(bytesOf("the others hold it"), soon());
+  for (const node of others(nodes, old)) {
+    await whenStatus(node, ({ leader }) => leader !== undefined && leader !== old.id);
+  }
+  await follower?.runner.propose(bytesOf("after"), soon());
+  t.strictSame(old.machine.texts, []);
+  mend();
+  await old.runner.barrier(soon());
+  t.strictSame(old.machine.texts, ["the others hold it", "after"]);
+  await dispose(nodes);
+});
+
 t.test("without a majority a proposal fails with no_quorum, soon and then at once", async (t) => {
   const network = new MemoryNetwork();
   const nodes = await startCluster(network, ["a", "b", "c"]);
