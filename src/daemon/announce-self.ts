@@ -41,7 +41,8 @@ const firstTokenTtlMs = 24 * 3_600_000;
 export async function announceSelf(options: AnnounceOptions): Promise<void> {
   const { entered, state, self, logger, signal, clock } = options;
   const { maxVoters } = options.settings;
-  if (entered.kind === "created") {
+  // Also at a later start, where the first one ended before this was agreed.
+  if (entered.isFounder && state.get().clusterId === "") {
     await untilDone(options, () => ({
       kind: "bootstrap",
       clusterId: entered.credentials.clusterId,

@@ -26,6 +26,11 @@ import { formatAddress, type Settings, SettingsError } from "./settings.ts";
 /** How this daemon came to its cluster. */
 export type Entered = {
   readonly kind: "created" | "joined" | "resumed";
+  /**
+   * Whether the cluster began with this node. Its first entries are the founder's to write, at a
+   * later start where the first one was cut short.
+   */
+  readonly isFounder: boolean;
   readonly credentials: Credentials;
   /** What admits machines, where this node holds it: as a voter. */
   readonly clusterKey: ClusterKey | undefined;
@@ -60,7 +65,9 @@ export async function enterCluster(options: EnterOptions): Promise<Entered> {
     // It may have stood in the file of the credentials, which is written without it from now on.
     if (clusterKey !== undefined) saveClusterKey(settings.dataDirectory, clusterKey);
     saveCredentials(settings.dataDirectory, saved);
-    return { kind: "resumed", credentials: saved, clusterKey, address };
+    // Whoever joined was told of others who are there.
+    const isFounder = saved.seeds.length === 0;
+    return { kind: "resumed", isFounder, credentials: saved, clusterKey, address };
   }
   // First, for what cannot be reached must not take a place in the cluster, nor a use of a token.
   await refuseTakenPort(settings);
@@ -110,7 +117,8 @@ async function create(
     nowMs: clock.now(),
     lifetimeMs: settings.certificateLifetimeMs,
   });
-  return { kind: "created", credentials, clusterKey: { clusterKeyPem, caKeyPem }, address };
+  const clusterKey = { clusterKeyPem, caKeyPem };
+  return { kind: "created", isFounder: true, credentials, clusterKey, address };
 }
 
 async function join({ settings, identity, signal }: EnterOptions): Promise<Entered> {
@@ -130,7 +138,7 @@ async function join({ settings, identity, signal }: EnterOptions): Promise<Enter
     labels: settings.labels,
     signal,
   });
-  return { kind: "joined", credentials, clusterKey: undefined, address };
+  return { kind: "joined", isFounder: false, credentials, clusterKey: undefined, address };
 }
 
 const wildcards = new Set(["0.0.0.0", "::"]);

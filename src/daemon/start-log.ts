@@ -33,7 +33,7 @@ export async function startLog(
     random,
     logger: logger.child({ part: "raft" }),
     timing: raftTimings[settings.timing],
-    bootstrap: entered.kind === "created",
+    bootstrap: entered.isFounder,
     feeders: () => {
       const agreed = store.state.get().nodes;
       return agreed.size > 0 ? [...agreed.keys()] : seeds;

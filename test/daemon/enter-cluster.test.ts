@@ -31,5 +31,6 @@ t.test("who cannot have its port enters no cluster, and takes no use of a token"
   await t.rejects(enter({}), isTaken);
   t.equal(loadCredentials(dataDir), undefined);
   other.close();
-  t.equal((await enter({})).kind, "created");
+  t.match(await enter({}), { kind: "created", isFounder: true });
+  t.match(await enter({}), { kind: "resumed", isFounder: true }, "however far the first start got");
 });
