@@ -4,6 +4,7 @@ import { rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { nodeId } from "../../src/kernel/index.ts";
+import { type Disk, nodeDisk } from "../../src/raft/io/disk.ts";
 import { openFileLogStorage } from "../../src/raft/io/file-log-storage.ts";
 import { MemoryLogStorage } from "../../src/raft/memory-log-storage.ts";
 import {
@@ -13,6 +14,7 @@ import {
   openSmall,
   readAll,
   segmentNames,
+  smallSegmentBytes,
   snapshotMeta,
 } from "./log-fixtures.ts";
 
@@ -187,6 +189,39 @@ t.test("a leader's snapshot replaces a log that does not hold its entry", async 
     await using storage = await openSmall(directory);
     t.strictSame(readAll(storage), entries(meta.index + 1, meta.index + 200, 2));
   }
+});
+
+t.test("a segment for which the disk has no room does not keep what it got", async (t) => {
+  const directory = await makeDirectory(t);
+  let made = 0;
+  const full = new Set<number>();
+  const disk: Disk = {
+    ...nodeDisk,
+    open: (path, mode) => {
+      const descriptor = nodeDisk.open(path, mode);
+      full.delete(descriptor);
+      if (mode === "durable_new") made += 1;
+      if (mode === "durable_new" && made > 1) full.add(descriptor);
+      return descriptor;
+    },
+    write: async (descriptor, data, offset) => {
+      if (full.has(descriptor) && offset > 0) throw new Error("ENOSPC");
+      return await nodeDisk.write(descriptor, data.subarray(0, 4_096), offset);
+    },
+  };
+  {
+    await using storage = await openFileLogStorage({
+      directory,
+      segmentBytes: smallSegmentBytes,
+      disk,
+    });
+    await storage.save({ entries: entries(1, 3) });
+  }
+  t.ok(made > 1);
+  t.strictSame(
+    readdirSync(directory).filter((name) => name.includes(".spare")),
+    [],
+  );
 });
 
 t.test("a snapshot that was not marked before a crash does not count", async (t) => {

@@ -155,7 +155,19 @@ export class SegmentFiles {
   async #make(bytes: number): Promise<string> {
     const path = this.#sparePath();
     const temporary = `${path}.tmp`;
-    const descriptor = this.#disk.open(temporary, "durable_new");
+    try {
+      await this.#fill(temporary, bytes);
+    } catch (error) {
+      // On a full disk it would hold the very room that is missing.
+      await this.#disk.remove(temporary);
+      throw error;
+    }
+    await this.#disk.rename(temporary, path);
+    return path;
+  }
+
+  async #fill(path: string, bytes: number): Promise<void> {
+    const descriptor = this.#disk.open(path, "durable_new");
     try {
       for (let offset = 0; offset < bytes; offset += fillStep.byteLength) {
         const step = Math.min(fillStep.byteLength, bytes - offset);
@@ -164,8 +176,6 @@ export class SegmentFiles {
     } finally {
       this.#disk.close(descriptor);
     }
-    await this.#disk.rename(temporary, path);
-    return path;
   }
 
   #sparePath(): string {
