@@ -1,3 +1,4 @@
+import { getHeapStatistics } from "node:v8";
 import { messageOf } from "../src/kernel/index.ts";
 import { named, simulations, type Totals } from "./simulations.ts";
 
@@ -17,6 +18,8 @@ export type JobResult = {
   readonly job: Job;
   readonly runs: number;
   readonly cpuMs: number;
+  /** What its thread holds afterwards. */
+  readonly heapBytes: number;
   readonly totals: Totals;
   readonly failure: Failure | undefined;
 };
@@ -39,7 +42,8 @@ export async function runJob(job: Job): Promise<JobResult> {
     }
   }
   const { user, system } = process.threadCpuUsage(startCpu);
-  return { job, runs, cpuMs: (user + system) / 1_000, totals, failure };
+  const { used_heap_size: heapBytes } = getHeapStatistics();
+  return { job, runs, cpuMs: (user + system) / 1_000, heapBytes, totals, failure };
 }
 
 export function addTotals(left: Totals, right: Totals): Totals {

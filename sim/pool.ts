@@ -2,6 +2,12 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { Job, JobResult } from "./job.ts";
 
+/**
+ * What waits for the end of a signal holds its world: nobody ends those of a daemon that crashed.
+ * A thread that holds more than this by now is replaced.
+ */
+const maxHeapBytes = 512 * 2 ** 20;
+
 /** One worker thread a core, and no more than there are jobs. */
 export function defaultThreads(): number {
   return availableParallelism();
@@ -18,19 +24,26 @@ export async function runJobs(
   const queue = jobs[Symbol.iterator]();
   let isStopped = false;
   const work = async () => {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url));
+    let worker = newWorker();
     try {
       while (!isStopped) {
         const next = queue.next();
         if (next.done === true) return;
         const result = await runOne(worker, next.value);
         if (!isStopped && !onResult(result)) isStopped = true;
+        if (isStopped || result.heapBytes < maxHeapBytes) continue;
+        await worker.terminate();
+        worker = newWorker();
       }
     } finally {
       await worker.terminate();
     }
   };
   await Promise.all(Array.from({ length: threads }, work));
+}
+
+function newWorker(): Worker {
+  return new Worker(new URL("./worker.ts", import.meta.url));
 }
 
 function runOne(worker: Worker, job: Job): Promise<JobResult> {
