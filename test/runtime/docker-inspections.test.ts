@@ -1,7 +1,8 @@
 import type { ContainerInfo } from "dockerode";
 import t from "tap";
 import { taskId } from "../../src/kernel/index.ts";
-import type { Container } from "../../src/runtime/index.ts";
+import { type Container, containerLabels } from "../../src/runtime/index.ts";
+import { createdContainerOf } from "../../src/runtime/io/docker-container.ts";
 import { InspectionCache } from "../../src/runtime/io/docker-inspections.ts";
 
 const summaryOf = (id: string, state = "running"): ContainerInfo =>
@@ -70,4 +71,21 @@ t.test("a container that looks different in the list is inspected again", async 
   const cache = hearing();
   inspect(cache, "a");
   t.equal(cache.find(summaryOf("a", "exited")), undefined);
+});
+
+t.test("what the list tells of a container that has not started is all of it", async (t) => {
+  const labels = { [containerLabels.taskId]: "task", "other.label": "kept" };
+  const listed = (state: string, known: object = labels): ContainerInfo =>
+    ({ ...summaryOf("a", state), Labels: known }) as never;
+  t.strictSame(createdContainerOf(listed("created")), {
+    id: "a",
+    taskId: "task",
+    labels,
+    state: { kind: "created" },
+    endpoints: [],
+    hostPorts: [],
+  });
+  t.equal(createdContainerOf(listed("running")), undefined);
+  t.equal(createdContainerOf(listed("exited")), undefined);
+  t.equal(createdContainerOf(listed("created", {})), undefined, "not Skein's");
 });

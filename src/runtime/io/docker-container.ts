@@ -1,3 +1,4 @@
+import type { ContainerInfo } from "dockerode";
 import { z } from "zod";
 import { taskId } from "../../kernel/index.ts";
 import { containerLabels } from "../container-labels.ts";
@@ -51,6 +52,17 @@ export function containerOfInspection(inspected: unknown): InspectedContainer | 
     hostPorts: isRunning ? hostPortsOf(inspection) : [],
   };
   return { container, stopSignal: inspection.Config.StopSignal, tty: inspection.Config.Tty };
+}
+
+/**
+ * A listed container that has not started yet, of which the list tells all: an engine answers
+ * an inspection only once the start that is under way is over. Absent for any other.
+ */
+export function createdContainerOf({ Id, State, Labels }: ContainerInfo): Container | undefined {
+  const task = Labels[containerLabels.taskId];
+  if (State !== "created" || task === undefined) return undefined;
+  const state = { kind: "created" } as const;
+  return { id: Id, taskId: taskId(task), labels: Labels, state, endpoints: [], hostPorts: [] };
 }
 
 function stateOf(state: Inspection["State"]): Container["state"] {

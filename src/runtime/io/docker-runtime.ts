@@ -14,6 +14,7 @@ import type {
 import { RuntimeError } from "../errors.ts";
 import { attachToDocker, startWithClient } from "./docker-attach.ts";
 import { openDockerExec } from "./docker-console.ts";
+import { createdContainerOf } from "./docker-container.ts";
 import { createOptionsOf, type DockerPlacement } from "./docker-create.ts";
 import { DockerEngine, engineSocketPath, engineStatusOf } from "./docker-engine.ts";
 import { followEvents } from "./docker-events.ts";
@@ -253,7 +254,7 @@ class DockerRuntime implements ContainerRuntime {
     summary: ContainerInfo,
     { signal }: { readonly signal: AbortSignal },
   ): Promise<Container | undefined> {
-    const known = this.#inspections.find(summary);
+    const known = this.#inspections.find(summary) ?? createdContainerOf(summary);
     if (known !== undefined) return known;
     const heardBefore = this.#inspections.heard;
     const inspected = await this.#containers.inspect(summary.Id, { signal });
