@@ -49,7 +49,7 @@ export const plantedGossipBugs: readonly PlantedGossipBug[] = [
   {
     name: "lets better news win at equal incarnation",
     section: "SWIM §4.2",
-    seeds: 100,
+    seeds: 600,
     file: members,
     find: "return strength[claim.status] > strength[known.status];",
     replace: "return strength[claim.status] < strength[known.status];",
