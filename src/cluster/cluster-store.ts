@@ -5,7 +5,6 @@ import type { Command, Outcome } from "./command.ts";
 import { decodeEntry, encodeCommand } from "./command-codec.ts";
 import { laterOutcome } from "./later-outcome.ts";
 import type { CommandLog, StateMachine, SubmitOptions } from "./ports.ts";
-
 import { decodeState, encodeState } from "./snapshot.ts";
 import { DigestTrail, type StateDigest } from "./state-digest.ts";
 

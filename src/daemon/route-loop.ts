@@ -67,7 +67,8 @@ export function startRouteLoop(options: RouteLoopOptions): RouteLoop {
         const facts = { state: state.get(), observations: observations.get(), self };
         const from = routedFacts(facts);
         // Most changes are of no route: with many nodes, planning for each would cost the most.
-        if (confirmed !== undefined && areIdentical(from, confirmedFrom)) {
+        const isSame = confirmed !== undefined && areIdentical(from, confirmedFrom);
+        if (isSame && problems.length === 0) {
           routesIndex.set(facts.state.index);
           return;
         }
