@@ -21,7 +21,7 @@ export function renderService(spec: ServiceSpec, context: RenderContext): Keys {
   const deploy = renderDeploy(spec);
   const tmpfs = template.mounts.filter(({ kind }) => kind === "tmpfs").map(tmpfsText);
   const mounts = template.mounts.filter(({ kind }) => kind !== "tmpfs");
-  return present({
+  const keys = present({
     image: template.image,
     entrypoint: template.entrypoint,
     command: template.command,
@@ -54,8 +54,9 @@ export function renderService(spec: ServiceSpec, context: RenderContext): Keys {
     "x-priority": spec.placement.priority,
     ...renderJob(spec),
     ...(Object.keys(deploy).length > 0 && { deploy }),
-    ...spec.extensions,
   });
+  // As they were written: nobody knows what an empty one means.
+  return { ...keys, ...spec.extensions };
 }
 
 function renderDeploy(spec: ServiceSpec): Keys {
