@@ -308,12 +308,34 @@ export const plantedBugs: readonly PlantedBug[] = [
     },
   },
   {
+    name: "writes where something stood without voiding it first",
+    section: "log store",
+    seeds: 500,
+    disk: (disk) => ({
+      ...wrap(disk),
+      write: async (descriptor, data, offset) =>
+        data.every((byte) => byte === 0)
+          ? await growOnly(disk, { descriptor, data, offset })
+          : await disk.write(descriptor, data, offset),
+    }),
+  },
+  {
     name: "does not make the names of its files durable",
     section: "log store",
     seeds: 500,
     disk: (disk) => ({ ...wrap(disk), syncDirectory: async () => undefined }),
   },
 ];
+
+/** Zeros reach the file only where it had nothing yet. */
+async function growOnly(
+  disk: Disk,
+  write: { readonly descriptor: number; readonly data: Uint8Array; readonly offset: number },
+): Promise<number> {
+  const { descriptor, data, offset } = write;
+  const there = disk.readNow(descriptor, new Uint8Array(1), offset + data.byteLength - 1);
+  return there === 0 ? await disk.write(descriptor, data, offset) : data.byteLength;
+}
 
 /** Unusual, but safe: the planted bugs that need them are not found by what they do themselves. */
 export const harmlessVariants: readonly PlantedBug[] = [

@@ -2,7 +2,9 @@ import type { Random } from "../../src/kernel/index.ts";
 import { randomBelow } from "../../src/kernel/index.ts";
 import type { Disk } from "../../src/raft/io/disk.ts";
 
-const sectorBytes = 512;
+const wordBytes = 8;
+const sectorWords = 64;
+const sectorBytes = sectorWords * wordBytes;
 
 type File = {
   /** As a process sees it. */
@@ -202,7 +204,7 @@ export class SimDisk implements Disk {
     const kept = randomBelow(random, dirty.length + 1);
     dirty.forEach((sector, position) => {
       const isKept = isInOrder ? position < kept : random.next() < 0.5;
-      const bytes = isKept ? sectorBytes : randomBelow(random, sectorBytes);
+      const bytes = isKept ? sectorBytes : randomBelow(random, sectorWords) * wordBytes;
       if (isKept || random.next() < 0.1) makeDurable(file, sector, bytes);
     });
     file.dirty.clear();

@@ -1,12 +1,19 @@
 import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { codeOf, randomBelow, seededRandom } from "../../src/kernel/index.ts";
 import { encodeFrame } from "../../src/raft/io/segment-frame.ts";
 import type { LogStorage } from "../../src/raft/log-storage.ts";
-import { entries, makeDirectory, openSmall, readAll, segmentNames } from "./log-fixtures.ts";
+import {
+  entries,
+  makeDirectory,
+  openSmall,
+  readAll,
+  segmentNames,
+  snapshotMeta,
+} from "./log-fixtures.ts";
 
 const writer = fileURLToPath(new URL("./crash-writer.ts", import.meta.url));
 
@@ -115,26 +122,26 @@ t.test(
   "a flipped bit in acknowledged data is refused, with the file, the place and the way out",
   async (t) => {
     const { directory, path, good, ends } = await writeBatches(t);
-    const lastStart = ends.at(-2) ?? 0;
+    const end = ends.at(-1) ?? 0;
     const random = seededRandom(11);
     const undetected: number[] = [];
-    // Every bit of one header, and bits all over.
-    const headerStart = ends[3] ?? 0;
-    const headerBits = Array.from({ length: 24 * 8 }, (_, bit) => headerStart * 8 + bit);
-    const otherBits = Array.from({ length: 150 }, () => randomBelow(random, lastStart * 8));
-    for (const bit of [...headerBits, ...otherBits]) {
+    // Every bit of two headers, and bits all over. Nothing stands behind the last write.
+    const [headerStart = 0, lastStart = 0] = [ends[3], ends.at(-2)];
+    const bits = [
+      ...Array.from({ length: 24 * 8 }, (_, bit) => headerStart * 8 + bit),
+      ...Array.from({ length: 24 * 8 }, (_, bit) => lastStart * 8 + bit),
+      ...Array.from({ length: 150 }, () => randomBelow(random, lastStart * 8)),
+      ...Array.from({ length: 600 }, () => randomBelow(random, (end - lastStart) * 8)).map(
+        (bit) => lastStart * 8 + bit,
+      ),
+    ];
+    for (const bit of bits) {
       const damaged = Buffer.from(good);
       damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7));
       writeFileSync(path, damaged);
-      const error = await openSmall(directory).then(
-        async (storage) => {
-          await storage[Symbol.asyncDispose]();
-          return undefined;
-        },
-        (thrown: unknown) => thrown,
-      );
+      const error = await errorOfOpening(directory);
       if (codeOf(error) !== "corrupt_log") undetected.push(bit);
-      else if (bit === headerBits[0]) {
+      else if (bit === bits[0]) {
         const { message } = error as Error;
         t.match(message, `${path} at offset ${headerStart}`);
         t.match(message, "join anew");
@@ -143,6 +150,75 @@ t.test(
     t.strictSame(undetected, []);
   },
 );
+
+t.test("a last write that is damaged in many places, but whole, is refused", async (t) => {
+  const { directory, path, good, ends } = await writeBatches(t);
+  const [start = 0, end = 0] = ends.slice(-2);
+  const random = seededRandom(3);
+  for (let round = 0; round < 40; round += 1) {
+    const damaged = Buffer.from(good);
+    const from = start + randomBelow(random, end - start);
+    const to = Math.min(end, from + 2 + randomBelow(random, 600));
+    for (let at = from; at < to; at += 1) damaged[at] = 1 + randomBelow(random, 255);
+    writeFileSync(path, damaged);
+    t.match(await errorOfOpening(directory), { code: "corrupt_log" }, `from ${from} to ${to}`);
+  }
+});
+
+t.test("zeros at the end of a write do not hide a flipped bit, nor a cut", async (t) => {
+  const directory = await makeDirectory(t);
+  const data = new Uint8Array(2_000);
+  data.fill(1, 0, 300);
+  {
+    await using storage = await openSmall(directory);
+    await storage.save({ entries: entries(1, 3) });
+    await storage.save({ entries: [{ index: 4, term: 1, kind: "normal", data }] });
+  }
+  const path = join(directory, (await segmentNames(directory))[0] ?? "");
+  const good = readFileSync(path);
+  const end = good.findLastIndex((byte) => byte !== 0) + 1 + 1_700;
+  for (let at = end - 2_048; at < end; at += 5) {
+    const flipped = Buffer.from(good);
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+    writeFileSync(path, flipped);
+    t.match(await errorOfOpening(directory), { code: "corrupt_log" }, `flipped at ${at}`);
+  }
+  writeFileSync(path, Buffer.from(good).fill(0, end - 1_900));
+  t.equal(await lastIndexOf(directory), 3);
+});
+
+t.test("segments that are used again hold nothing of before", async (t) => {
+  const directory = await makeDirectory(t);
+  {
+    await using storage = await openSmall(directory);
+    writeFileSync(join(directory, "0123456789abcdef.spare"), Buffer.alloc(16 * 2 ** 10, 7));
+    for (let first = 1; first < 800; first += 20) {
+      await storage.save({ entries: entries(first, first + 19) });
+    }
+    await storage.saveSnapshot(snapshotMeta(700), new Uint8Array(10));
+    await storage.compact(700);
+  }
+  await using storage = await openSmall(directory);
+  const names = readdirSync(directory);
+  t.notOk(
+    names.some((name) => name.endsWith(".spare")),
+    "those of earlier versions are not used",
+  );
+  const spares = names.filter((name) => name.endsWith(".blank"));
+  t.ok(spares.length > 0);
+  for (const name of spares) t.ok(readFileSync(join(directory, name)).every((byte) => byte === 0));
+  t.equal(storage.lastIndex(), 800);
+});
+
+async function errorOfOpening(directory: string): Promise<unknown> {
+  try {
+    await using storage = await openSmall(directory);
+    t.comment(`opened, up to ${storage.lastIndex()}`);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
 
 t.test(
   "data that looks like a later write does not make a torn batch look like damage",

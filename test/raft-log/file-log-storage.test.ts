@@ -137,7 +137,7 @@ t.test(
       t.equal(storage.firstIndex(), 1_901);
       const names = readdirSync(directory);
       t.ok(names.filter((name) => name.endsWith(".segment")).length <= 4, "old segments are gone");
-      t.ok(names.filter((name) => name.endsWith(".spare")).length <= 2, "few are kept for reuse");
+      t.ok(names.filter((name) => name.endsWith(".blank")).length <= 2, "few are kept for reuse");
       t.equal(names.filter((name) => name.endsWith(".snapshot")).length, 2);
     }
     await using storage = await openSmall(directory);
@@ -219,7 +219,7 @@ t.test("a segment for which the disk has no room does not keep what it got", asy
   }
   t.ok(made > 1);
   t.strictSame(
-    readdirSync(directory).filter((name) => name.includes(".spare")),
+    readdirSync(directory).filter((name) => name.includes(".blank")),
     [],
   );
 });

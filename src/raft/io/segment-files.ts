@@ -3,9 +3,10 @@ import { type Disk, writeFully } from "./disk.ts";
 
 const segmentPattern = /^(\d{10})-([0-9a-f]{8})(\.full)?\.segment$/;
 const segmentSuffix = /\.segment$/;
-const sparePattern = /^[0-9a-f]{16}\.spare$/;
-const temporaryPattern = /\.tmp$/;
-/** Compacted segments kept for reuse; more than one only after a large compaction. */
+const sparePattern = /^[0-9a-f]{16}\.blank$/;
+/** Half-made files, and what earlier versions kept for reuse without voiding it. */
+const uselessPattern = /\.(?:tmp|spare)$/;
+/** Segments at hand; more than one only after a large compaction. */
 const maxSpares = 2;
 /** Filled in steps, so that a commit never waits behind the whole of a segment. */
 const fillStep = Buffer.alloc(2 ** 22);
@@ -35,14 +36,17 @@ export async function hasSegments(disk: Disk, directory: string): Promise<boolea
 }
 
 /**
- * The files of a log: gives out segments that are filled with zeros already, because a write
- * that grows a file costs a journal commit, and takes them back for reuse.
+ * The files of a log: gives out segments that are filled with zeros already, and takes them back
+ * for reuse. A write that grows a file costs a journal commit, and a write to where there was
+ * something else cannot be told from a torn one by what is missing.
  */
 export class SegmentFiles {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #segmentBytes: number;
   readonly #spares: string[];
+  /** Spares on which the background works. */
+  #coming = 0;
   #preparing: Promise<void> = Promise.resolve();
 
   private constructor({ disk, directory, segmentBytes }: SegmentPlace, spares: string[]) {
@@ -64,7 +68,7 @@ export class SegmentFiles {
     const spares: string[] = [];
     for (const name of names) {
       const path = join(directory, name);
-      if (temporaryPattern.test(name)) await disk.remove(path);
+      if (uselessPattern.test(name)) await disk.remove(path);
       if (!sparePattern.test(name)) continue;
       // Another segment size was set when this one was made.
       if ((await disk.sizeOf(path)) !== segmentBytes) await disk.remove(path);
@@ -96,9 +100,9 @@ export class SegmentFiles {
     readonly number: number;
     readonly bytes: number;
   }): Promise<Segment> {
-    await this.#preparing;
     const actualBytes = Math.max(bytes, this.#segmentBytes);
     const isUsual = actualBytes === this.#segmentBytes;
+    if (this.#spares.length === 0) await this.#preparing;
     const from = (isUsual ? this.#spares.pop() : undefined) ?? (await this.#make(actualBytes));
     const nonce = this.#disk.randomBytes(4).readUInt32LE();
     const hex = nonce.toString(16).padStart(8, "0");
@@ -123,28 +127,23 @@ export class SegmentFiles {
 
   /** Makes the next segment in the background. */
   prepare(): void {
-    if (this.#spares.length > 0) return;
-    this.#preparing = this.#make(this.#segmentBytes).then(
-      (path) => {
-        this.#spares.push(path);
-      },
-      // Not fatal yet: the disk may have room again when the segment is needed, and if it has
-      // not, `take` fails.
-      () => undefined,
-    );
+    if (this.#spares.length + this.#coming > 0) return;
+    this.#addSpare(() => this.#make(this.#segmentBytes));
   }
 
   /** Takes a segment out of the log, durably. Its file is used again. */
   async release(segment: Segment): Promise<void> {
     this.#disk.close(segment.descriptor);
-    if (segment.bytes === this.#segmentBytes && this.#spares.length < maxSpares) {
-      const spare = this.#sparePath();
-      await this.#disk.rename(segment.path, spare);
-      this.#spares.push(spare);
+    const isUsual = segment.bytes === this.#segmentBytes;
+    if (isUsual && this.#spares.length + this.#coming < maxSpares) {
+      const path = this.#newPath();
+      await this.#disk.rename(segment.path, temporaryOf(path));
+      await this.#disk.syncDirectory(this.#directory);
+      this.#addSpare(() => this.#blank(path, { bytes: segment.bytes, mode: "durable" }));
     } else {
       await this.#disk.remove(segment.path);
+      await this.#disk.syncDirectory(this.#directory);
     }
-    await this.#disk.syncDirectory(this.#directory);
   }
 
   /** Waits for the background. */
@@ -152,11 +151,42 @@ export class SegmentFiles {
     await this.#preparing;
   }
 
-  async #make(bytes: number): Promise<string> {
-    const path = this.#sparePath();
-    const temporary = `${path}.tmp`;
+  /** One at a time, in the background. */
+  #addSpare(make: () => Promise<string>): void {
+    this.#coming += 1;
+    this.#preparing = this.#preparing.then(make).then(
+      (path) => {
+        this.#coming -= 1;
+        this.#spares.push(path);
+      },
+      // Not fatal yet: the disk may have room again when the segment is needed, and if it has
+      // not, `take` fails.
+      () => {
+        this.#coming -= 1;
+      },
+    );
+  }
+
+  #make(bytes: number): Promise<string> {
+    return this.#blank(this.#newPath(), { bytes, mode: "durable_new" });
+  }
+
+  /** Fills the file under its temporary name with zeros, and gives it the name of a spare. */
+  async #blank(
+    path: string,
+    { bytes, mode }: { readonly bytes: number; readonly mode: "durable" | "durable_new" },
+  ): Promise<string> {
+    const temporary = temporaryOf(path);
     try {
-      await this.#fill(temporary, bytes);
+      const descriptor = this.#disk.open(temporary, mode);
+      try {
+        for (let offset = 0; offset < bytes; offset += fillStep.byteLength) {
+          const data = fillStep.subarray(0, Math.min(fillStep.byteLength, bytes - offset));
+          await writeFully(this.#disk, descriptor, { data, offset });
+        }
+      } finally {
+        this.#disk.close(descriptor);
+      }
     } catch (error) {
       // On a full disk it would hold the very room that is missing.
       await this.#disk.remove(temporary);
@@ -166,19 +196,11 @@ export class SegmentFiles {
     return path;
   }
 
-  async #fill(path: string, bytes: number): Promise<void> {
-    const descriptor = this.#disk.open(path, "durable_new");
-    try {
-      for (let offset = 0; offset < bytes; offset += fillStep.byteLength) {
-        const step = Math.min(fillStep.byteLength, bytes - offset);
-        await writeFully(this.#disk, descriptor, { data: fillStep.subarray(0, step), offset });
-      }
-    } finally {
-      this.#disk.close(descriptor);
-    }
+  #newPath(): string {
+    return join(this.#directory, `${this.#disk.randomBytes(8).toString("hex")}.blank`);
   }
+}
 
-  #sparePath(): string {
-    return join(this.#directory, `${this.#disk.randomBytes(8).toString("hex")}.spare`);
-  }
+function temporaryOf(path: string): string {
+  return `${path}.tmp`;
 }

@@ -10,8 +10,8 @@ import type { Entry, EntryId, HardState } from "../log-storage.ts";
  *   record = type u8 | variant u8 | 0 u16 | data bytes u32 | index u48 | term u48 | check u32 | data
  *
  * A frame is what one save writes, in one write, and the next frame is written only when it is
- * durable. So a bad frame with nothing behind it is a torn write that nobody was told of, and a
- * bad frame with a later one behind it is damage.
+ * durable. So a bad frame with a later one behind it is damage, and one with nothing behind it
+ * is a torn write that nobody was told of when it looks like one (torn-write.ts).
  *
  * The header check is seeded with the segment's nonce: neither a frame of the segment that the
  * file held before it was recycled, nor bytes in a user's data, pass for a later frame. The
@@ -90,15 +90,21 @@ export function encodeFrame(
   frame.writeUInt32LE(bodyBytes, 4);
   frame.writeUIntLE(sequence, 8, 6);
   frame.writeUInt16LE(0, 14);
-  frame.writeUInt32LE(crc32(frame.subarray(0, 16), nonce), 16);
+  frame.writeUInt32LE(headerCheck(frame, nonce), 16);
   const check = frameCheck(frame, previousCheck);
   frame.writeUInt32LE(check, 20);
   return { data: frame, check, recordBytes };
 }
 
-function frameCheck(frame: Buffer, previousCheck: number): number {
-  const headerCheck = crc32(frame.subarray(0, 20), previousCheck);
-  return crc32(frame.subarray(frameHeaderBytes), headerCheck);
+/** What must stand at byte 16 of a frame. */
+export function headerCheck(frame: Buffer, nonce: number): number {
+  return crc32(frame.subarray(0, 16), nonce);
+}
+
+/** What must stand at byte 20 of a frame. */
+export function frameCheck(frame: Buffer, previousCheck: number): number {
+  const before = crc32(frame.subarray(0, 20), previousCheck);
+  return crc32(frame.subarray(frameHeaderBytes), before);
 }
 
 function writeRecord(frame: Buffer, offset: number, { type, variant, id, data }: Flat): number {
@@ -120,10 +126,11 @@ function recordCheck(record: Buffer): number {
 
 type Header = { readonly sequence: number; readonly bytes: number };
 
-function readHeader(segment: Buffer, offset: number, nonce: number): Header | undefined {
+/** The header at `offset` with its own check, whatever follows it. */
+export function readHeader(segment: Buffer, offset: number, nonce: number): Header | undefined {
   if (offset + frameHeaderBytes > segment.byteLength) return undefined;
   if (segment.readUInt32LE(offset) !== magic) return undefined;
-  const check = crc32(segment.subarray(offset, offset + 16), nonce);
+  const check = headerCheck(segment.subarray(offset, offset + frameHeaderBytes), nonce);
   if (segment.readUInt32LE(offset + 16) !== check) return undefined;
   const bytes = frameHeaderBytes + segment.readUInt32LE(offset + 4);
   return { sequence: segment.readUIntLE(offset + 8, 6), bytes };

@@ -10,6 +10,7 @@ import {
   readRecord,
 } from "./segment-frame.ts";
 import { corruptLog } from "./storage-error.ts";
+import { mayBeTorn } from "./torn-write.ts";
 
 /** Where a record stands on disk. */
 export type RecordPosition = {
@@ -25,7 +26,7 @@ export type SegmentLogOptions = SegmentPlace & {
   readonly head: () => readonly LogRecord[];
 };
 
-const cutMark = Buffer.alloc(frameHeaderBytes);
+const zeros = Buffer.alloc(2 ** 16);
 
 /** Where reading a log has come to: what the next frame must follow on. */
 type Cursor = {
@@ -252,13 +253,18 @@ async function scan(
   if (later !== undefined) {
     throw corruptLog({ path, offset }, `a write is damaged, and a later one is at offset ${later}`);
   }
+  if (!mayBeTorn(data, offset, { nonce, previousCheck: cursor.check })) {
+    throw corruptLog({ path, offset }, "the last write is whole, but damaged");
+  }
   if (isLast) await settleEnd(disk, data, { last, end: cursor });
   return cursor;
 }
 
 /**
  * The last frame may be in the page cache only: the process that wrote it died before it knew.
- * It counts from now on, so it is written again, durably. What is torn behind it is voided.
+ * It counts from now on, so it is written again, durably. What is torn behind it is voided, to
+ * the last byte: where the next frame goes there must be zeros, that it can be told whether it
+ * is whole.
  */
 async function settleEnd(
   disk: Disk,
@@ -270,10 +276,10 @@ async function settleEnd(
     const frame = data.subarray(last.offset, end.offset);
     await writeFully(disk, descriptor, { data: frame, offset: last.offset });
   }
-  const rest = data.subarray(end.offset, end.offset + frameHeaderBytes);
-  if (rest.some((byte) => byte !== 0)) {
-    const mark = cutMark.subarray(0, rest.byteLength);
-    await writeFully(disk, descriptor, { data: mark, offset: end.offset });
+  for (let offset = end.offset; offset < data.byteLength; offset += zeros.byteLength) {
+    const part = data.subarray(offset, offset + zeros.byteLength);
+    const blank = zeros.subarray(0, part.byteLength);
+    if (part.compare(blank) !== 0) await writeFully(disk, descriptor, { data: blank, offset });
   }
 }
 
