@@ -106,6 +106,10 @@ class Loader {
 
   #text(path: string, position: Position): string | undefined {
     const { readFile, diagnostics } = this.#context;
+    if (path === "") {
+      diagnostics.problem(position, "the name of a file is empty");
+      return undefined;
+    }
     if (/^[a-z]+:\/\/|^git@|^oci:/.test(path)) {
       const hint = "fetch it first and name the file";
       diagnostics.problem(position, `\`${path}\` is not a file, and is not supported yet`, hint);

@@ -206,6 +206,9 @@ t.test("include", async (t) => {
     t.match(problemsOf(`include: [none.yaml]\n${web}`, reading(files)), [
       /^c\.yaml:1:11: the file `none\.yaml` does not exist$/,
     ]);
+    t.match(problemsOf(`include: ""\n${web}`, reading({ ...files, "": "" })), [
+      /^c\.yaml:1:10: the name of a file is empty$/,
+    ]);
     t.match(problemsOf(`include: [{project_directory: a}]\n${web}`, reading(files)), [
       /has no `path`/,
     ]);
