@@ -94,6 +94,7 @@ export function drawSwarm(random: Random): Swarm {
       everyEntries: isLarge ? 25 : one([4, isAboutMembers ? 6 : 10, 25]),
       everyBytes: chance(0.2) ? 400 : 2 ** 20,
       retainedEntries: isAboutMembers ? 0 : one([0, 2, 8]),
+      maxPutOff: one([0, 0, 8]),
     },
     snapshotBytes: isLarge ? severalChunks : 16 * 2 ** 10,
     feedLimits: chance(0.3) ? { member: 1, relay: 1 } : undefined,

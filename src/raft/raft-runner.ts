@@ -48,6 +48,7 @@ const defaultSnapshotPolicy: SnapshotPolicy = {
   everyBytes: 8 * 2 ** 20,
   retainedEntries: 2_000,
 };
+const defaultMaxPutOff = 8;
 const minProposalTimeoutMs = 5_000;
 /** By default a proposal or read outlives so many election timeouts, so a new leader can take it. */
 const proposalElections = 3;
@@ -94,6 +95,8 @@ class Runner implements RaftRunner {
   readonly #proposals: PendingProposals;
   readonly #reads: ReadRounds;
   readonly #snapshotSource: SnapshotSource;
+  /** For the sake of whom compactions are put off, and how many were. */
+  #putOff = { fetchedIndex: 0, count: 0 };
   readonly #snapshotReceiver: SnapshotReceiver;
   readonly #feedServer: FeedServer;
   readonly #followLoop: FollowLoop;
@@ -306,12 +309,12 @@ class Runner implements RaftRunner {
   }
 
   #startFeedServer(): FeedServer {
-    const { self, random, timing, logger, storage, feedLimits } = this.#options;
+    const { self, random, timing, logger, feedLimits } = this.#options;
     return new FeedServer({
       self,
       raft: this.#raft,
       feeder: () => this.#followLoop.feeder,
-      snapshot: () => this.#snapshotSource.current(storage.snapshotMeta()),
+      snapshot: () => this.#offeredSnapshot(),
       timing,
       limits: feedLimits ?? defaultFeedLimits,
       random,
@@ -631,13 +634,31 @@ class Runner implements RaftRunner {
       // A newer one may have come from the leader while this one waited.
       if ((storage.snapshotMeta()?.index ?? 0) >= meta.index) return;
       await storage.saveSnapshot(meta, data);
-      await storage.compact(Math.max(0, meta.index - policy.retainedEntries));
+      await storage.compact(this.#compactableIndex(meta.index, policy));
     });
+  }
+
+  /** The entries up to it are not needed any more, now that there is a snapshot at `index`. */
+  #compactableIndex(index: number, policy: SnapshotPolicy): number {
+    const { retainedEntries, maxPutOff = defaultMaxPutOff } = policy;
+    const usual = Math.max(0, index - retainedEntries);
+    const { fetchedIndex } = this.#snapshotSource;
+    if (fetchedIndex === undefined || fetchedIndex > usual) return usual;
+    const { fetchedIndex: before, count } = this.#putOff;
+    this.#putOff = { fetchedIndex, count: before === fetchedIndex ? count + 1 : 1 };
+    // The snapshot's own entry stays as well: its term is what the next one must follow on.
+    return this.#putOff.count <= maxPutOff ? fetchedIndex - 1 : usual;
+  }
+
+  #offeredSnapshot(): Promise<Snapshot | undefined> {
+    const { storage } = this.#options;
+    const [newest, firstIndex] = [storage.snapshotMeta(), storage.firstIndex()];
+    return this.#snapshotSource.offered({ newest, firstIndex });
   }
 
   #sendSnapshot({ to, term }: { readonly to: NodeId; readonly term: number }): void {
     const { transport, logger } = this.#options;
-    void this.#snapshotSource.newest().then((snapshot) => {
+    void this.#offeredSnapshot().then((snapshot) => {
       if (snapshot === undefined || this.#stop.signal.aborted) return;
       const { meta, data } = snapshot;
       logger.info({ to, index: meta.index, bytes: data.byteLength }, "offering a snapshot");

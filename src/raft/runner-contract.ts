@@ -12,6 +12,11 @@ export type SnapshotPolicy = {
   readonly everyBytes: number;
   /** Kept behind a snapshot, so that a member that lags a little needs none. */
   readonly retainedEntries: number;
+  /**
+   * While a member fetches an older snapshot, the entries that it will need after that one are
+   * kept, but for so many snapshots at most. 8 by default.
+   */
+  readonly maxPutOff?: number;
 };
 
 export type RaftRunnerOptions = {

@@ -20,12 +20,17 @@ const maxFailures = 10;
 /** A snapshot that nobody asked for so long is let go of. */
 const keptMs = 10_000;
 
-/** The sender's end: serves the newest snapshot piece by piece, and reads it only once. */
+/**
+ * The sender's end: serves a snapshot piece by piece, and reads it only once for many. What
+ * somebody fetches stays on offer although there is a newer one, as long as the log goes on from
+ * it: else whoever fetches more slowly than snapshots are made would never come to an end.
+ */
 export class SnapshotSource {
   readonly #load: () => Promise<Snapshot | undefined>;
   readonly #clock: Clock;
   #held: Promise<Snapshot | undefined> | undefined;
   #usedAtMs = 0;
+  #fetched: { readonly index: number; readonly atMs: number } | undefined;
 
   constructor({
     load,
@@ -38,36 +43,54 @@ export class SnapshotSource {
     this.#clock = clock;
   }
 
-  /** The same for many askers: read again only when it is not the newest any more. */
-  async current(newest: EntryId | undefined): Promise<Snapshot | undefined> {
+  /** The index of the snapshot that somebody is fetching. */
+  get fetchedIndex(): number | undefined {
+    const { index, atMs } = this.#fetched ?? { index: undefined, atMs: 0 };
+    return this.#clock.monotonic() - atMs > keptMs ? undefined : index;
+  }
+
+  /** What somebody is offered who needs what stands before `firstIndex`; the newest, as a rule. */
+  async offered(log: {
+    readonly newest: EntryId | undefined;
+    readonly firstIndex: number;
+  }): Promise<Snapshot | undefined> {
     this.#usedAtMs = this.#clock.monotonic();
     const pending = this.#held;
-    const held = await pending;
-    if (held?.meta.index === newest?.index) return held;
+    const index = (await pending)?.meta.index;
+    const isFetched = index !== undefined && index === this.fetchedIndex;
+    if (isFetched && index >= log.firstIndex) return await pending;
+    if (index === log.newest?.index) return await pending;
     // Another asker may have begun to read it meanwhile.
-    return await (this.#held === pending ? this.newest() : this.current(newest));
+    return await (this.#held === pending ? this.#newest() : this.offered(log));
   }
 
-  /** What may be offered to a member; undefined when there is none. */
-  newest(): Promise<Snapshot | undefined> {
-    this.#usedAtMs = this.#clock.monotonic();
-    this.#held = this.#load();
-    return this.#held;
-  }
-
-  /** Refused when what is asked for is no longer the newest: another offer will follow. */
+  /** Refused when what is asked for is no longer on offer: another offer will follow. */
   async chunk(id: EntryId, offset: number): Promise<LeaderAnswer> {
     this.#usedAtMs = this.#clock.monotonic();
-    let snapshot = await (this.#held ?? this.newest());
-    if (snapshot !== undefined && snapshot.meta.index < id.index) snapshot = await this.newest();
+    let snapshot = await (this.#held ?? this.#newest());
+    if (snapshot !== undefined && snapshot.meta.index < id.index) snapshot = await this.#newest();
     if (snapshot?.meta.index !== id.index || snapshot.meta.term !== id.term) {
       return { kind: "refused" };
     }
+    this.#noteFetched(snapshot);
     return { kind: "chunk", data: snapshot.data.subarray(offset, offset + snapshotChunkBytes) };
   }
 
   tick(): void {
     if (this.#clock.monotonic() - this.#usedAtMs > keptMs) this.#held = undefined;
+  }
+
+  #newest(): Promise<Snapshot | undefined> {
+    this.#held = this.#load().then((snapshot) => {
+      // Somebody asked for it, and will fetch it.
+      if (snapshot !== undefined) this.#noteFetched(snapshot);
+      return snapshot;
+    });
+    return this.#held;
+  }
+
+  #noteFetched({ meta }: Snapshot): void {
+    this.#fetched = { index: meta.index, atMs: this.#clock.monotonic() };
   }
 }
 

@@ -3,7 +3,7 @@ import { nodeId } from "../../src/kernel/index.ts";
 import { systemClock } from "../../src/kernel/io/system.ts";
 import type { RaftError } from "../../src/raft/index.ts";
 import { MemoryLogStorage } from "../../src/raft/index.ts";
-import { encodeExchange, encodeProposal } from "../../src/raft/proposal.ts";
+import { decodeLeaderRequest, encodeExchange, encodeProposal } from "../../src/raft/proposal.ts";
 import {
   bytesOf,
   leaderAmong,
@@ -248,6 +248,41 @@ t.test("a new member far behind gets a snapshot, deduplication included", async 
   const again = await startNode(network, "b", { memory: b.storage });
   t.strictSame(again.machine.texts, a.machine.texts, "snapshot and log give the same state");
   await dispose([again]);
+});
+
+t.test("a member that fetches more slowly than snapshots are made catches up", async (t) => {
+  const network = new MemoryNetwork();
+  const snapshots = { everyEntries: 2, everyBytes: 1e9, retainedEntries: 1 };
+  const [a] = await startCluster(network, ["a"], { snapshots });
+  if (a === undefined) throw new Error("there is a node");
+  for (let number = 0; number < 4; number += 1) {
+    await a.runner.propose(bytesOf("x".repeat(400_000)), soon());
+  }
+  const transport = network.transport(nodeId("b"));
+  let chunks = 0;
+  const b = await startNode(network, "b", {
+    transport: {
+      ...transport,
+      request: async (to, body, options) => {
+        if (decodeLeaderRequest(body).kind === "snapshot_chunk") {
+          chunks += 1;
+          const before = a.storage.snapshotMeta()?.index;
+          for (let number = 0; a.storage.snapshotMeta()?.index === before; number += 1) {
+            await a.runner.propose(bytesOf(`${chunks} ${number}`), soon());
+          }
+        }
+        return await transport.request(to, body, options);
+      },
+    },
+  });
+  await a.runner.changeConfiguration({ voters: [a.id], learners: [b.id] }, soon());
+  await b.runner.barrier(soon());
+  const { texts } = b.machine;
+  t.ok(texts.length > 4, `${texts.length} entries`);
+  t.strictSame(texts, a.machine.texts.slice(0, texts.length));
+  t.equal(b.machine.restores, 1, "the first snapshot was of use");
+  t.ok(chunks > 2, `${chunks} chunks, and a newer snapshot before each`);
+  await dispose([a, b]);
 });
 
 t.test("a voter whose answer to a snapshot was lost catches up all the same", async (t) => {
