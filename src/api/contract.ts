@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { voterCounts } from "../cluster/index.ts";
-import { serviceSpecSchema } from "../spec/index.ts";
+import { voterCounts } from "../cluster/voter-counts.ts";
+import { serviceSpecSchema } from "../spec/service-spec.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { intentRoutes, queueQuery } from "./intent-routes.ts";
 import { namespaceRoutes } from "./namespace-routes.ts";

@@ -1,6 +1,7 @@
 /**
  * The HTTP contract: routes with their schemas, what they answer, how failures look, and
- * the typed client. Every tool uses it; there is no other way in.
+ * the typed client. Every tool uses it; there is no other way in. What answers is in `server.ts`,
+ * so that a command does not load it.
  */
 
 export { ApiClient, type ApiTransport } from "./client.ts";
@@ -21,9 +22,7 @@ export {
   consoleTiming,
 } from "./console-link.ts";
 export type { Handlers, RouteName } from "./contract.ts";
-export type { EventQuery, EventsBackend } from "./event-handlers.ts";
 export type { EventsView, EventView, PastTaskView, PastView } from "./event-views.ts";
-export { type ApiBackend, makeHandlers } from "./handlers.ts";
 export type { IntentView } from "./intent-routes.ts";
 export { type KeptVolume, type NamespaceView, quotaSchema } from "./namespace-routes.ts";
 export type {
@@ -51,4 +50,3 @@ export type {
   TaskView,
   TokenView,
 } from "./views.ts";
-export { type Facts, nodeName, taskViews, tokenView } from "./views-of-state.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { serviceSpecSchema } from "../spec/index.ts";
+import { serviceSpecSchema } from "../spec/service-spec.ts";
 import { quotaSchema } from "./namespace-routes.ts";
 
 /**

@@ -12,9 +12,9 @@ import {
 import { dirname } from "node:path";
 import { z } from "zod";
 import { type Backup, quotaSchema } from "../api/index.ts";
-import { voterCounts } from "../cluster/index.ts";
+import { voterCounts } from "../cluster/voter-counts.ts";
 import { messageOf } from "../kernel/index.ts";
-import { type ServiceSpec, serviceSpecSchema } from "../spec/index.ts";
+import { type ServiceSpec, serviceSpecSchema } from "../spec/service-spec.ts";
 import { CliError } from "./cli-error.ts";
 
 /** The first format had no settings. */

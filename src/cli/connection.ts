@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { ApiClient } from "../api/index.ts";
 import { socketTransport, tlsTransport } from "../api/io/http-transport.ts";
 import { messageOf } from "../kernel/index.ts";
-import { decodeToken } from "../network/index.ts";
+import { decodeToken } from "../network/token.ts";
 import { CliError } from "./cli-error.ts";
 
 const defaultPort = 7946;

@@ -1,28 +1,6 @@
 import { Command, CommanderError } from "commander";
-import type { ApiClient } from "../api/index.ts";
 import { codeOf, messageOf } from "../kernel/index.ts";
 import { CliError } from "./cli-error.ts";
-import { backup, restore } from "./commands/backup.ts";
-import { down, remove, removeNodes, scale, steer } from "./commands/change.ts";
-import { doctor } from "./commands/doctor.ts";
-import { events } from "./commands/events.ts";
-import { exec } from "./commands/exec.ts";
-import { listJobs, listRuns, suspendSchedule, triggerJob } from "./commands/jobs.ts";
-import { config, exportManifest, lint } from "./commands/manifest.ts";
-import { listNamespaces, namespaceQuota, removeNamespace } from "./commands/namespace.ts";
-import { drainNode, inspectNode, labelNode, resumeNode } from "./commands/node.ts";
-import { whyThen } from "./commands/past.ts";
-import { history, plan, rollBack, why } from "./commands/planning.ts";
-import { promote } from "./commands/promote.ts";
-import { applyQueued, cancelQueued, listQueue } from "./commands/queue.ts";
-import { recover } from "./commands/recover.ts";
-import { pauseRollout, resumeRollout } from "./commands/rollout.ts";
-import { run } from "./commands/run.ts";
-import { listNodes, listServices, listTasks, logs, status } from "./commands/see.ts";
-import { createToken, listTokens, revokeTokens } from "./commands/token.ts";
-import { up } from "./commands/up.ts";
-import { voters } from "./commands/voters.ts";
-import { connect } from "./connection.ts";
 import { exitCode, exitCodeOf } from "./exit-code.ts";
 import type { Session } from "./session.ts";
 
@@ -32,6 +10,32 @@ type Shared = {
   readonly output?: string;
   readonly json?: boolean;
   readonly namespace?: string;
+};
+
+// Loaded when its command runs: a start costs only what it uses.
+const load = {
+  backup: () => import("./commands/backup.ts"),
+  change: () => import("./commands/change.ts"),
+  doctor: () => import("./commands/doctor.ts"),
+  down: () => import("./commands/down.ts"),
+  events: () => import("./commands/events.ts"),
+  exec: () => import("./commands/exec.ts"),
+  jobs: () => import("./commands/jobs.ts"),
+  manifest: () => import("./commands/manifest.ts"),
+  namespace: () => import("./commands/namespace.ts"),
+  node: () => import("./commands/node.ts"),
+  past: () => import("./commands/past.ts"),
+  plan: () => import("./commands/plan.ts"),
+  planning: () => import("./commands/planning.ts"),
+  promote: () => import("./commands/promote.ts"),
+  queue: () => import("./commands/queue.ts"),
+  recover: () => import("./commands/recover.ts"),
+  rollout: () => import("./commands/rollout.ts"),
+  run: () => import("./commands/run.ts"),
+  see: () => import("./commands/see.ts"),
+  token: () => import("./commands/token.ts"),
+  up: () => import("./commands/up.ts"),
+  voters: () => import("./commands/voters.ts"),
 };
 
 /** The command line with every client command. `daemon` is added by the entry point. */
@@ -59,26 +63,33 @@ export function makeProgram(version: string): Command {
 }
 
 function addSeeing(program: Command): void {
-  client(program.command("status").description("how the cluster is"), (session) => status(session));
+  client(program.command("status").description("how the cluster is"), async (session) =>
+    (await load.see()).status(session),
+  );
   const node = program.command("node").description("machines of the cluster").exitOverride();
-  client(node.command("ls").description("list the machines"), (session) => listNodes(session));
+  client(node.command("ls").description("list the machines"), async (session) =>
+    (await load.see()).listNodes(session),
+  );
   client(
     node
       .command("rm")
       .description("remove machines for good; they can return only with a new token")
       .argument("<NODE...>")
       .option("--force", "also one that is gone, or still has tasks: they start elsewhere"),
-    (session, [names], options) => removeNodes(session, Array.isArray(names) ? names : [], options),
+    async (session, [names], options) =>
+      (await load.change()).removeNodes(session, Array.isArray(names) ? names : [], options),
   );
   addNodeCommands(node);
   client(
     program.command("doctor").description("test the machines and the links between them"),
-    (session) => doctor(session),
+    async (session) => (await load.doctor()).doctor(session),
   );
-  client(program.command("ls").description("list services"), (session) => listServices(session));
+  client(program.command("ls").description("list services"), async (session) =>
+    (await load.see()).listServices(session),
+  );
   client(
     program.command("ps").description("list tasks").argument("[SERVICE]"),
-    (session, [service]) => listTasks(session, text(service)),
+    async (session, [service]) => (await load.see()).listTasks(session, text(service)),
   );
   client(
     program
@@ -88,7 +99,8 @@ function addSeeing(program: Command): void {
       .option("-f, --follow", "go on as more is printed")
       .option("--tail <N>", "only the last N lines of each task")
       .option("-c, --container <NAME>", "of a pod: this container, not its main one"),
-    (session, [service], options) => logs(session, String(service), options),
+    async (session, [service], options) =>
+      (await load.see()).logs(session, String(service), options),
   );
   client(
     program
@@ -101,8 +113,8 @@ function addSeeing(program: Command): void {
       .option("--type <TYPE>", "only Normal or only Warning")
       .option("--tail <N>", "only the newest N")
       .option("-A, --all-namespaces", "of all namespaces, whatever SKEIN_NAMESPACE says"),
-    (session, [objects], options) =>
-      events(session, Array.isArray(objects) ? objects : [], options),
+    async (session, [objects], options) =>
+      (await load.events()).events(session, Array.isArray(objects) ? objects : [], options),
   );
 }
 
@@ -123,8 +135,13 @@ function addRunning(program: Command): void {
       .option("-w, --workdir <DIR>", "the folder to run it in")
       .option("-u, --user <USER[:GROUP]>", "the user to run it as")
       .option("-c, --container <NAME>", "which container of the task"),
-    (session, [name, command], options) =>
-      exec(session, String(name), Array.isArray(command) ? command : [], options),
+    async (session, [name, command], options) =>
+      (await load.exec()).exec(
+        session,
+        String(name),
+        Array.isArray(command) ? command : [],
+        options,
+      ),
   );
   client(
     program
@@ -149,15 +166,20 @@ function addRunning(program: Command): void {
       .option("-m, --memory <SIZE>", "memory that it gets and may use, such as 256m")
       .option("--constraint <RULE>", "where it may run, such as node.hostname==n1", collect)
       .option("--restart <POLICY>", "no, on-failure[:N], always or unless-stopped", "no"),
-    (session, [image, command], options) =>
-      run(session, String(image), Array.isArray(command) ? command : [], options),
+    async (session, [image, command], options) =>
+      (await load.run()).run(
+        session,
+        String(image),
+        Array.isArray(command) ? command : [],
+        options,
+      ),
   );
 }
 
 function addNodeCommands(node: Command): void {
   client(
     node.command("inspect").description("show all that is known of a machine").argument("<NODE>"),
-    (session, [name]) => inspectNode(session, String(name)),
+    async (session, [name]) => (await load.node()).inspectNode(session, String(name)),
   );
   client(
     node
@@ -165,8 +187,8 @@ function addNodeCommands(node: Command): void {
       .description("give a machine labels for placement, or take them away")
       .argument("<NODE>")
       .argument("<NAME=VALUE|NAME-...>"),
-    (session, [name, changes]) =>
-      labelNode(session, String(name), Array.isArray(changes) ? changes : []),
+    async (session, [name, changes]) =>
+      (await load.node()).labelNode(session, String(name), Array.isArray(changes) ? changes : []),
   );
   client(
     node
@@ -175,11 +197,12 @@ function addNodeCommands(node: Command): void {
       .argument("<NODE>")
       .option("--wait <DURATION>", "give up waiting after this long; the drain goes on")
       .option("-d, --detach", "return when it is agreed"),
-    (session, [name], options) => drainNode(session, String(name), options),
+    async (session, [name], options) =>
+      (await load.node()).drainNode(session, String(name), options),
   );
   client(
     node.command("resume").description("give a drained machine work again").argument("<NODE>"),
-    (session, [name]) => resumeNode(session, String(name)),
+    async (session, [name]) => (await load.node()).resumeNode(session, String(name)),
   );
 }
 
@@ -189,7 +212,7 @@ function addChanging(program: Command): void {
       .option("-d, --detach", "return when it is accepted")
       .option("--dry-run", "only show what would change")
       .option(...noQueue),
-    (session, _, options) => up(session, options),
+    async (session, _, options) => (await load.up()).up(session, options),
   );
   client(
     files(
@@ -197,7 +220,7 @@ function addChanging(program: Command): void {
         .command("down")
         .description("remove the services of the Compose file; with -n alone, a whole namespace"),
     ).option(...noQueue),
-    (session, _, options) => down(session, options),
+    async (session, _, options) => (await load.down()).down(session, options),
   );
   client(
     program
@@ -206,7 +229,8 @@ function addChanging(program: Command): void {
       .argument("<SERVICE=N...>")
       .option("-d, --detach", "return when it is accepted")
       .option(...noQueue),
-    (session, [pairs], options) => scale(session, Array.isArray(pairs) ? pairs : [], options),
+    async (session, [pairs], options) =>
+      (await load.change()).scale(session, Array.isArray(pairs) ? pairs : [], options),
   );
   addSteering(program);
   client(
@@ -215,7 +239,8 @@ function addChanging(program: Command): void {
       .description("remove services")
       .argument("<SERVICE...>")
       .option(...noQueue),
-    (session, [names], options) => remove(session, Array.isArray(names) ? names : [], options),
+    async (session, [names], options) =>
+      (await load.change()).remove(session, Array.isArray(names) ? names : [], options),
   );
   addQueue(program);
   addNamespaces(program);
@@ -227,17 +252,18 @@ function addChanging(program: Command): void {
       .option("--role <ROLE>", "node: joins machines; admin: uses the API from elsewhere", "node")
       .option("--ttl <DURATION>", "how long it is valid", "24h")
       .option("--uses <N>", "how many machines it may admit"),
-    (session, _, options) => createToken(session, options),
+    async (session, _, options) => (await load.token()).createToken(session, options),
   );
-  client(token.command("ls").description("list the tokens, not their secrets"), (session) =>
-    listTokens(session),
+  client(token.command("ls").description("list the tokens, not their secrets"), async (session) =>
+    (await load.token()).listTokens(session),
   );
   client(
     token
       .command("revoke")
       .description("make tokens worthless at once; who has joined with them stays")
       .argument("<ID...>"),
-    (session, [ids]) => revokeTokens(session, Array.isArray(ids) ? ids : []),
+    async (session, [ids]) =>
+      (await load.token()).revokeTokens(session, Array.isArray(ids) ? ids : []),
   );
 }
 
@@ -251,7 +277,9 @@ function addNamespaces(program: Command): void {
     .command("ns")
     .description("namespaces, and what they may have")
     .exitOverride();
-  client(namespace.command("ls").description("list them"), (session) => listNamespaces(session));
+  client(namespace.command("ls").description("list them"), async (session) =>
+    (await load.namespace()).listNamespaces(session),
+  );
   client(
     namespace
       .command("quota")
@@ -262,7 +290,8 @@ function addNamespaces(program: Command): void {
       .option("--tasks <N>", "how many tasks")
       .option("--services <N>", "how many services")
       .option("--none", "no limits any more"),
-    (session, [name], options) => namespaceQuota(session, String(name), options),
+    async (session, [name], options) =>
+      (await load.namespace()).namespaceQuota(session, String(name), options),
   );
   client(
     namespace
@@ -270,7 +299,8 @@ function addNamespaces(program: Command): void {
       .description("remove all that is in a namespace, on every machine; data of volumes stays")
       .argument("<NAMESPACE>")
       .option(...noQueue),
-    (session, [name], options) => removeNamespace(session, String(name), options),
+    async (session, [name], options) =>
+      (await load.namespace()).removeNamespace(session, String(name), options),
   );
 }
 
@@ -280,17 +310,20 @@ function addQueue(program: Command): void {
     .command("queue")
     .description("changes that wait on a node for a quorum")
     .exitOverride();
-  client(queue.command("ls").description("list them"), (session) => listQueue(session));
+  client(queue.command("ls").description("list them"), async (session) =>
+    (await load.queue()).listQueue(session),
+  );
   client(
     queue.command("cancel").description("take changes back").argument("<NUMBER...>"),
-    (session, [numbers]) => cancelQueued(session, Array.isArray(numbers) ? numbers : []),
+    async (session, [numbers]) =>
+      (await load.queue()).cancelQueued(session, Array.isArray(numbers) ? numbers : []),
   );
   client(
     queue
       .command("apply")
       .description("make a refused change, also over what others have changed since")
       .argument("<NUMBER>"),
-    (session, [number]) => applyQueued(session, String(number)),
+    async (session, [number]) => (await load.queue()).applyQueued(session, String(number)),
   );
 }
 
@@ -303,14 +336,14 @@ function addManifests(program: Command): void {
       .option("--services", "only the names of the services")
       .option("--images", "only the images")
       .option("--schema", "the JSON Schema of a manifest, for editors"),
-    async (session, _, options) => config(session, options),
+    async (session, _, options) => (await load.manifest()).config(session, options),
   );
   client(
     files(program.command("lint").description("warn of what is allowed, but rarely meant")).option(
       "--strict",
       "end with status 1 where there is a warning",
     ),
-    async (session, _, options) => lint(session, options),
+    async (session, _, options) => (await load.manifest()).lint(session, options),
   );
   client(
     program
@@ -318,7 +351,8 @@ function addManifests(program: Command): void {
       .description("show the Compose file of what runs in a namespace")
       .argument("[NAMESPACE]")
       .option("--format <FORM>", "yaml or json"),
-    (session, [namespace], options) => exportManifest(session, text(namespace), options),
+    async (session, [namespace], options) =>
+      (await load.manifest()).exportManifest(session, text(namespace), options),
   );
 }
 
@@ -346,8 +380,8 @@ function addSteering(program: Command): void {
         .argument("<SERVICE...>")
         .option("-d, --detach", "return when it is accepted")
         .option(...noQueue),
-      (session, [names], options) =>
-        steer(session, action, Array.isArray(names) ? names : [], options),
+      async (session, [names], options) =>
+        (await load.change()).steer(session, action, Array.isArray(names) ? names : [], options),
     );
   }
 }
@@ -360,8 +394,10 @@ function addExplaining(program: Command): void {
       .description("why tasks are where they are, or wait")
       .argument("<SERVICE[.SLOT]>")
       .option("--at <TIME>", "as it was then: RFC 3339, 14:05, or -10m"),
-    (session, [name], { at }) =>
-      at === undefined ? why(session, String(name)) : whyThen(session, String(name), String(at)),
+    async (session, [name], { at }) =>
+      at === undefined
+        ? (await load.planning()).why(session, String(name))
+        : (await load.past()).whyThen(session, String(name), String(at)),
   );
   client(
     files(
@@ -373,11 +409,11 @@ function addExplaining(program: Command): void {
       .option("--add-node <SIZE>", "suppose another machine, such as 4cpu/8g", collect)
       .option("--scale <SERVICE=N>", "suppose another number of replicas", collect)
       .option("--exit-code", "exit with 10 when something would change"),
-    (session, _, options) => plan(session, options),
+    async (session, _, options) => (await load.plan()).plan(session, options),
   );
   client(
     program.command("history").description("the revisions of a service").argument("<SERVICE>"),
-    (session, [name]) => history(session, String(name)),
+    async (session, [name]) => (await load.planning()).history(session, String(name)),
   );
   client(
     program
@@ -387,7 +423,8 @@ function addExplaining(program: Command): void {
       .option("--to <REV>", "the revision; default: the one before")
       .option("-d, --detach", "return when it is accepted")
       .option(...noQueue),
-    (session, [name], options) => rollBack(session, String(name), options),
+    async (session, [name], options) =>
+      (await load.planning()).rollBack(session, String(name), options),
   );
 }
 
@@ -399,7 +436,7 @@ function addRollouts(program: Command): void {
       .command("pause")
       .description("halt an update: old and new tasks stay as they are")
       .argument("<SERVICE>"),
-    (session, [name]) => pauseRollout(session, String(name)),
+    async (session, [name]) => (await load.rollout()).pauseRollout(session, String(name)),
   );
   client(
     rollout
@@ -407,7 +444,8 @@ function addRollouts(program: Command): void {
       .description("let an update that was paused go on")
       .argument("<SERVICE>")
       .option("-d, --detach", "return when it is accepted"),
-    (session, [name], options) => resumeRollout(session, String(name), options),
+    async (session, [name], options) =>
+      (await load.rollout()).resumeRollout(session, String(name), options),
   );
 }
 
@@ -423,38 +461,41 @@ function addPromotion(program: Command): void {
       .option("-y, --yes", "do it without asking")
       .option("--dry-run", "only show what would change")
       .option("-d, --detach", "return when it is accepted"),
-    (session, [name], options) => promote(session, String(name), options),
+    async (session, [name], options) =>
+      (await load.promote()).promote(session, String(name), options),
   );
 }
 
 function addJobs(program: Command): void {
   const job = program.command("job").description("services that run to their end").exitOverride();
-  client(job.command("ls").description("list jobs"), (session) =>
-    listJobs(session, { onlyScheduled: false }),
+  client(job.command("ls").description("list jobs"), async (session) =>
+    (await load.jobs()).listJobs(session, { onlyScheduled: false }),
   );
   client(
     job.command("runs").description("list the runs of a job").argument("<NAME>"),
-    (session, [name]) => listRuns(session, String(name)),
+    async (session, [name]) => (await load.jobs()).listRuns(session, String(name)),
   );
   trigger(job.command("run").description("start a job now and wait for its end"));
   const cron = program.command("cron").description("jobs on a schedule").exitOverride();
-  client(cron.command("ls").description("list schedules"), (session) =>
-    listJobs(session, { onlyScheduled: true }),
+  client(cron.command("ls").description("list schedules"), async (session) =>
+    (await load.jobs()).listJobs(session, { onlyScheduled: true }),
   );
   trigger(cron.command("trigger").description("start a scheduled job now"));
   client(
     cron.command("suspend").description("start nothing for now").argument("<NAME>"),
-    (session, [name]) => suspendSchedule(session, String(name), true),
+    async (session, [name]) => (await load.jobs()).suspendSchedule(session, String(name), true),
   );
   client(
     cron.command("resume").description("go on with a schedule").argument("<NAME>"),
-    (session, [name]) => suspendSchedule(session, String(name), false),
+    async (session, [name]) => (await load.jobs()).suspendSchedule(session, String(name), false),
   );
 }
 
 function trigger(command: Command): void {
   command.argument("<NAME>").option("-d, --detach", "return when it is accepted");
-  client(command, (session, [name], options) => triggerJob(session, String(name), options));
+  client(command, async (session, [name], options) =>
+    (await load.jobs()).triggerJob(session, String(name), options),
+  );
 }
 
 /** What keeps the agreed state safe. */
@@ -464,14 +505,14 @@ function addKeeping(program: Command): void {
       .command("voters")
       .description("show or set how many nodes vote at most")
       .argument("[COUNT]", "1, 3, 5 or 7"),
-    (session, [count]) => voters(session, text(count)),
+    async (session, [count]) => (await load.voters()).voters(session, text(count)),
   );
   client(
     program
       .command("backup")
       .description("write what the cluster agreed to run to a file")
       .argument("<FILE>"),
-    (session, [file]) => backup(session, String(file)),
+    async (session, [file]) => (await load.backup()).backup(session, String(file)),
   );
   client(
     program
@@ -479,14 +520,15 @@ function addKeeping(program: Command): void {
       .description("run in this cluster what a backup describes")
       .argument("<FILE>")
       .option("-d, --detach", "return when it is accepted"),
-    (session, [file], options) => restore(session, String(file), options),
+    async (session, [file], options) =>
+      (await load.backup()).restore(session, String(file), options),
   );
   client(
     program
       .command("recover")
       .description("go on with the survivors after a majority of the voters was lost for good")
       .option("--yes", "do it without asking"),
-    (session, _, options) => recover(session, options),
+    async (session, _, options) => (await load.recover()).recover(session, options),
   );
 }
 
@@ -507,7 +549,9 @@ function client(command: Command, action: Action): void {
     const interrupt = () => interrupted.abort(new CliError("interrupted", "Interrupted."));
     process.once("SIGINT", interrupt);
     try {
-      await action(makeSession(options, interrupted.signal), args, options);
+      const { connect } = await import("./connection.ts");
+      const session = makeSession(options, () => connect(options, process.env), interrupted.signal);
+      await action(session, args, options);
     } catch (error) {
       // Whatever broke because of it: the person asked for it.
       throw interrupted.signal.aborted ? interrupted.signal.reason : error;
@@ -541,16 +585,20 @@ function shared<Options>(
   });
 }
 
-function makeSession(options: Shared, signal: AbortSignal): Session {
+function makeSession(
+  options: Shared,
+  connect: () => Session["client"],
+  signal: AbortSignal,
+): Session {
   const output = options.json ? "json" : (options.output ?? "table");
   if (output !== "table" && output !== "json") {
     throw new CliError("usage", `"${output}" is no output form. Forms are: table, json`);
   }
-  let client: ApiClient | undefined;
+  let client: Session["client"] | undefined;
   return {
     // Not before it is needed: some commands only read files.
     get client() {
-      client ??= connect(options, process.env);
+      client ??= connect();
       return client;
     },
     output,

@@ -124,8 +124,6 @@ export type ClusterState = {
   readonly quotas: ReadonlyMap<string, Quota>;
 };
 
-/** An even number bears no more failures than the odd one below it. */
-export const voterCounts = [1, 3, 5, 7] as const;
 export const defaultMaxVoters = 5;
 
 export const emptyClusterState: ClusterState = {

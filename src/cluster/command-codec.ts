@@ -2,8 +2,8 @@ import { Packr } from "msgpackr";
 import { z } from "zod";
 import { nodeId, type ServiceKey, taskId } from "../kernel/index.ts";
 import { serviceSpecSchema } from "../spec/index.ts";
-import { voterCounts } from "./cluster-state.ts";
 import type { Command } from "./command.ts";
+import { voterCounts } from "./voter-counts.ts";
 
 /** Records of msgpackr would make the bytes depend on what was encoded before: plain maps only. */
 const packr = new Packr({ useRecords: false });

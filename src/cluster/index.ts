@@ -22,7 +22,6 @@ export {
   type Traffic,
   tasksOf,
   templateOf,
-  voterCounts,
 } from "./cluster-state.ts";
 export { type AppliedEntry, ClusterStore, type StoreWitness } from "./cluster-store.ts";
 export type {
@@ -69,3 +68,4 @@ export {
 } from "./task.ts";
 export { getsTraffic, hadTraffic, hasMoved } from "./traffic.ts";
 export { boundVolumes, type VolumeHomes } from "./volume-homes.ts";
+export { voterCounts } from "./voter-counts.ts";

@@ -1,4 +1,4 @@
-import type { ApiBackend } from "../api/index.ts";
+import type { ApiBackend } from "../api/server.ts";
 import type { ClusterNode, ClusterState, Command, Outcome } from "../cluster/index.ts";
 import { defaultMaxVoters, effectiveLabels, sameValue } from "../cluster/index.ts";
 import {

@@ -1,5 +1,5 @@
-import type { ApiBackend, Facts } from "../api/index.ts";
-import { tokenView } from "../api/index.ts";
+import type { ApiBackend, Facts } from "../api/server.ts";
+import { tokenView } from "../api/server.ts";
 import type { ClusterState, Command, Observations, Outcome, Token } from "../cluster/index.ts";
 import {
   type Clock,

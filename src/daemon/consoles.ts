@@ -8,8 +8,8 @@ import {
   type ConsoleTiming,
   consoleChunks,
   consoleTiming,
-  nodeName,
 } from "../api/index.ts";
+import { nodeName } from "../api/server.ts";
 import { type ClusterState, type Task, templateOf } from "../cluster/index.ts";
 import {
   type Clock,

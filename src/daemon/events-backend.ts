@@ -1,12 +1,5 @@
-import {
-  ApiError,
-  type EventsBackend,
-  type EventsView,
-  type EventView,
-  type Facts,
-  timeText,
-  type WhyView,
-} from "../api/index.ts";
+import { ApiError, type EventsView, type EventView, timeText, type WhyView } from "../api/index.ts";
+import type { EventsBackend, Facts } from "../api/server.ts";
 import type { ClusterState } from "../cluster/index.ts";
 import {
   type ClusterEvent,

@@ -1,12 +1,5 @@
-import {
-  ApiError,
-  type Facts,
-  nodeName,
-  type PendingView,
-  taskViews,
-  type WhatIfView,
-  type WhyView,
-} from "../api/index.ts";
+import { ApiError, type PendingView, type WhatIfView, type WhyView } from "../api/index.ts";
+import { type Facts, nodeName, taskViews } from "../api/server.ts";
 import type { Command } from "../cluster/index.ts";
 import { type ServiceKey, splitServiceKey } from "../kernel/index.ts";
 import {

@@ -1,5 +1,5 @@
-import { makeHandlers } from "../api/index.ts";
 import { startApiServer } from "../api/io/server.ts";
+import { makeHandlers } from "../api/server.ts";
 import type { Observations } from "../cluster/index.ts";
 import type { ReadableCell, ServiceKey } from "../kernel/index.ts";
 import { systemClock as clock } from "../kernel/io/system.ts";

@@ -1,4 +1,5 @@
-import { type ApiBackend, ApiError, type IntentView, nodeName, timeText } from "../api/index.ts";
+import { ApiError, type IntentView, timeText } from "../api/index.ts";
+import { type ApiBackend, nodeName } from "../api/server.ts";
 import { compareText } from "../cluster/index.ts";
 import {
   type Intent,

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { type LogEntry, nodeName, timeText } from "../api/index.ts";
+import { type LogEntry, timeText } from "../api/index.ts";
+import { nodeName } from "../api/server.ts";
 import { type ClusterState, type Task, tasksOf, templateOf } from "../cluster/index.ts";
 import {
   type Clock,

@@ -37,5 +37,4 @@ export type {
   TaskTemplate,
 } from "./service-spec.ts";
 export { serviceSpecSchema } from "./service-spec.ts";
-export { readBytes, readCpuMillis } from "./values.ts";
 export { maxFileLength } from "./yaml-tree.ts";

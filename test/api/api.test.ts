@@ -2,15 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import {
-  type ApiBackend,
-  ApiClient,
-  type EventsView,
-  type Facts,
-  makeHandlers,
-} from "../../src/api/index.ts";
+import { ApiClient, type EventsView } from "../../src/api/index.ts";
 import { socketTransport } from "../../src/api/io/http-transport.ts";
 import { startApiServer } from "../../src/api/io/server.ts";
+import { type ApiBackend, type Facts, makeHandlers } from "../../src/api/server.ts";
 import {
   apply,
   type ClusterState,

@@ -1,6 +1,6 @@
 import t from "tap";
-import type { Facts } from "../../src/api/index.ts";
 import { removableNode } from "../../src/api/removable-node.ts";
+import type { Facts } from "../../src/api/server.ts";
 import type { ClusterState, LogStatus, Member, TaskPhase } from "../../src/cluster/index.ts";
 import { nodeId } from "../../src/kernel/index.ts";
 import { clusterNode, clusterOf, task } from "../builders.ts";

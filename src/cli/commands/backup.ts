@@ -1,12 +1,12 @@
 import { resolve } from "node:path";
 import type { NamespaceView } from "../../api/index.ts";
-import { voterCounts } from "../../cluster/index.ts";
+import { voterCounts } from "../../cluster/voter-counts.ts";
 import type { ServiceSpec } from "../../spec/index.ts";
 import { type BackupContent, backupText, readBackup, writeDurably } from "../backup-file.ts";
+import { describeChanges } from "../changes-text.ts";
 import { CliError } from "../cli-error.ts";
 import { followRollout } from "../follow.ts";
 import type { Session } from "../session.ts";
-import { describeChanges } from "./up.ts";
 
 /** Of the services in one request, well below what one entry of the log takes. */
 const maxBatchBytes = 512 * 1024;

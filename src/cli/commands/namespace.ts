@@ -1,5 +1,5 @@
 import type { KeptVolume, NamespaceView } from "../../api/index.ts";
-import { readBytes, readCpuMillis } from "../../spec/index.ts";
+import { readBytes, readCpuMillis } from "../../spec/values.ts";
 import { CliError } from "../cli-error.ts";
 import { type Session, show } from "../session.ts";
 import { bytes, cores, table } from "../table.ts";

@@ -1,9 +1,9 @@
 import { createInterface } from "node:readline/promises";
+import { describeChanges } from "../changes-text.ts";
 import { CliError } from "../cli-error.ts";
 import { followRollout } from "../follow.ts";
 import { findService, type Session } from "../session.ts";
 import { shortImage } from "../table.ts";
-import { describeChanges } from "./up.ts";
 
 type PromoteOptions = {
   readonly from?: string;

@@ -1,5 +1,6 @@
 import type { AppliedChanges, ServiceView } from "../../api/index.ts";
 import type { Manifest } from "../../spec/index.ts";
+import { describeChanges } from "../changes-text.ts";
 import { followRollout } from "../follow.ts";
 import { type ManifestFlags, readManifest } from "../manifest-files.ts";
 import type { Session } from "../session.ts";
@@ -52,16 +53,6 @@ async function followOrDetach(
     if (session.signal.aborted) session.note("The roll-out goes on. Look with: skein ls\n");
     throw error;
   }
-}
-
-export function describeChanges({ changes }: AppliedChanges, isDryRun: boolean): string {
-  if (changes.every((change) => change.action === "none")) return "no changes\n";
-  const marks = { create: "+", update: "~", none: "=" };
-  const lines = changes.map(({ action, namespace, name, details }) => {
-    const detail = details.length === 0 ? "" : `  ${details.join(", ")}`;
-    return `${marks[action]} ${namespace}/${name}${action === "none" ? "  unchanged" : detail}\n`;
-  });
-  return lines.join("") + (isDryRun ? "nothing was changed (dry run)\n" : "");
 }
 
 function describeAddresses(services: readonly ServiceView[]): string {

@@ -1,4 +1,4 @@
-import { voterCounts } from "../../cluster/index.ts";
+import { voterCounts } from "../../cluster/voter-counts.ts";
 import { CliError } from "../cli-error.ts";
 import { type Session, show } from "../session.ts";
 
