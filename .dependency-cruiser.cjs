@@ -51,16 +51,16 @@ module.exports = {
     ...layers,
     {
       name: "pure-outside-io",
-      comment: "Only io/, cli/, daemon/ and main.ts may touch the outside world.",
+      comment: "Only io/, cli/, daemon/ and main.mjs may touch the outside world.",
       severity: "error",
-      from: { path: "^src/", pathNot: "(/io/|^src/(cli|daemon)/|^src/main\\.ts$)" },
+      from: { path: "^src/", pathNot: "(/io/|^src/(cli|daemon)/|^src/main\\.mjs$)" },
       to: { dependencyTypes: ["core", "npm", "npm-dev"], pathNot: purePackages },
     },
     {
       name: "io-only-from-io-or-daemon",
       comment: "Adapters are plugged in by daemon/ (and by the entry points), nowhere else.",
       severity: "error",
-      from: { path: "^src/", pathNot: "(/io/|^src/(daemon|cli)/|^src/main\\.ts$)" },
+      from: { path: "^src/", pathNot: "(/io/|^src/(daemon|cli)/|^src/main\\.mjs$)" },
       to: { path: "^src/[^/]+/io/" },
     },
     {

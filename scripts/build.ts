@@ -9,6 +9,6 @@ import { root } from "./run.ts";
  */
 const directory = join(root, "dist");
 await rm(directory, { recursive: true, force: true });
-const { packages } = await bundle({ programs: { main: join(root, "src", "main.ts") }, directory });
+const { packages } = await bundle({ programs: { main: join(root, "src", "main.mjs") }, directory });
 await writeFile(join(directory, "THIRD-PARTY-LICENCES"), await licencesOf(packages));
 console.error(`skein: built dist/ with the code of ${packages.length} packages`);

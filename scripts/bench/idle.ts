@@ -70,7 +70,7 @@ async function run(options: BenchOptions): Promise<readonly Case[]> {
 
 async function publishedForm(directory: string): Promise<readonly string[]> {
   const programs = join(directory, "dist");
-  await bundle({ programs: { main: join(root, "src", "main.ts") }, directory: programs });
+  await bundle({ programs: { main: join(root, "src", "main.mjs") }, directory: programs });
   // It asks the package beside it for its version.
   await copyFile(join(root, "package.json"), join(directory, "package.json"));
   return [process.execPath, join(programs, "main.mjs")];

@@ -14,7 +14,7 @@ const scope = { namespace: "bench", name: "web" };
 
 /** The published form of Skein: bundled, with its Node beside it. Returns the program. */
 export async function buildPackage(directory: string): Promise<string> {
-  const programs = { main: join(root, "src", "main.ts") };
+  const programs = { main: join(root, "src", "main.mjs") };
   await bundle({ programs, directory: join(directory, "dist") });
   await mkdir(join(directory, "bin"));
   await copyFile(join(root, "package.json"), join(directory, "package.json"));

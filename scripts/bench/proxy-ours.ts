@@ -25,7 +25,7 @@ export async function startOurProxy(
   });
   const client = await startProxy({
     socketPath,
-    command: [process.execPath, join(root, "src", "main.ts"), "proxy", "--socket", socketPath],
+    command: [process.execPath, join(root, "src", "main.mjs"), "proxy", "--socket", socketPath],
     configuration: {
       nodeId: self,
       listenAddress: "127.0.0.1",

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import t from "tap";
 import { parse } from "yaml";
 
-const entry = new URL("../../src/main.ts", import.meta.url).pathname;
+const entry = new URL("../../src/main.mjs", import.meta.url).pathname;
 
 type Outcome = { readonly status: number; readonly stdout: string; readonly stderr: string };
 

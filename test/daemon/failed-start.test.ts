@@ -6,7 +6,7 @@ import { join } from "node:path";
 import t from "tap";
 import { shortDirectory } from "../e2e/directory.ts";
 
-const entry = new URL("../../src/main.ts", import.meta.url).pathname;
+const entry = new URL("../../src/main.mjs", import.meta.url).pathname;
 const address = "127.0.96.1";
 
 async function answers(target: { readonly path: string } | { readonly port: number }) {
