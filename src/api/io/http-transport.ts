@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import type { RequestOptions } from "node:https";
 import { createInterface } from "node:readline";
-import tls from "node:tls";
+import type { DetailedPeerCertificate } from "node:tls";
 import { codeOf, messageOf } from "../../kernel/index.ts";
 import { http, https } from "../../kernel/io/http.ts";
 import { type ApiTransport, problemFrom } from "../client.ts";
@@ -60,9 +60,9 @@ export function tlsTransport(options: {
   };
   return {
     send: async (request) =>
-      await sendWith(https.request, await connectionOf(request.signal), request, describe),
+      await sendWith(https().request, await connectionOf(request.signal), request, describe),
     openConsole: async (wanted) =>
-      await upgradeWith(https.request, await connectionOf(wanted.signal), wanted, describe),
+      await upgradeWith(https().request, await connectionOf(wanted.signal), wanted, describe),
   };
 }
 
@@ -76,7 +76,8 @@ async function fetchPinnedCa(
   { host, port, caFingerprint }: Parameters<typeof tlsTransport>[0],
   signal: AbortSignal,
 ): Promise<string> {
-  const socket = tls.connect({
+  const { connect } = process.getBuiltinModule("node:tls");
+  const socket = connect({
     host,
     port,
     ALPNProtocols: ["http/1.1"],
@@ -106,9 +107,9 @@ async function fetchPinnedCa(
   });
 }
 
-function chainOf(first: tls.DetailedPeerCertificate): readonly tls.DetailedPeerCertificate[] {
-  const chain: tls.DetailedPeerCertificate[] = [];
-  let next: tls.DetailedPeerCertificate | undefined = first;
+function chainOf(first: DetailedPeerCertificate): readonly DetailedPeerCertificate[] {
+  const chain: DetailedPeerCertificate[] = [];
+  let next: DetailedPeerCertificate | undefined = first;
   while (next?.raw !== undefined && !chain.includes(next) && chain.length < 8) {
     chain.push(next);
     next = next.issuerCertificate;
@@ -122,7 +123,7 @@ function pemOf(der: Buffer): string {
 }
 
 async function sendWith(
-  request: typeof http.request | typeof https.request,
+  request: typeof http.request,
   connection: RequestOptions,
   { method, path, body, signal }: Parameters<ApiTransport["send"]>[0],
   describe: (error: Error) => TransportError,
@@ -146,7 +147,7 @@ async function sendWith(
 
 /** A connection whose two directions belong to the caller once the daemon has agreed. */
 async function upgradeWith(
-  request: typeof http.request | typeof https.request,
+  request: typeof http.request,
   connection: RequestOptions,
   { signal }: { readonly signal: AbortSignal },
   describe: (error: Error) => TransportError,

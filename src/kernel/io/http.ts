@@ -3,4 +3,6 @@
  * WebSocket with it, which nothing here uses: a twentieth of a second of every start.
  */
 export const http = process.getBuiltinModule("node:http");
-export const https = process.getBuiltinModule("node:https");
+
+/** Loaded by the first who asks: TLS takes longer to load than all of plain HTTP. */
+export const https = () => process.getBuiltinModule("node:https");
