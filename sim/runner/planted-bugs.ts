@@ -225,8 +225,10 @@ const restoring: readonly Draft[] = [
     name: "goes on with the bytes of another snapshot",
     seeds: 2_000,
     file: transfer,
-    find: "present.offer.meta.index === offer.meta.index &&",
-    replace: "",
+    find: `present.offer.meta.index === offer.meta.index &&
+      present.offer.meta.term === offer.meta.term &&
+      present.offer.bytes === offer.bytes;`,
+    replace: "true;",
   },
 ];
 
