@@ -11,7 +11,7 @@ export type SourceEdit = {
 
 const marker = "planted";
 
-type Planted = { readonly edit: SourceEdit; readonly reloaded: RegExp };
+type Planted = { readonly edit: SourceEdit; readonly reloaded: RegExp; isPlanted: boolean };
 
 const planted = new Map<string, Planted>();
 let hasHooks = false;
@@ -19,7 +19,8 @@ let hasHooks = false;
 /**
  * Loads a module again, with everything that it imports and that matches `reloaded`, as if `edit`
  * stood in the source. Production code needs no switch for a mistake that way.
- * @throws when the text is not there exactly once: the mistake would not be the one that is meant.
+ * @throws when the text is not there exactly once, or its file is not loaded at all: the mistake
+ * would not be the one that is meant.
  */
 export async function importWithEdit(
   url: URL,
@@ -29,10 +30,13 @@ export async function importWithEdit(
   if (!hasHooks) registerHooks({ resolve: resolveMarked, load: loadEdited });
   hasHooks = true;
   const name = String(planted.size);
-  planted.set(name, { edit, reloaded });
+  const mistake: Planted = { edit, reloaded, isPlanted: false };
+  planted.set(name, mistake);
   const marked = new URL(url);
   marked.searchParams.set(marker, name);
-  return await import(marked.href);
+  const module: unknown = await import(marked.href);
+  if (!mistake.isPlanted) throw new Error(`${url.pathname} does not load src/${edit.file}`);
+  return module;
 }
 
 /** The worlds of a simulation with a planted bug, each loaded once. */
@@ -80,8 +84,9 @@ const resolveMarked: Parameters<typeof registerHooks>[0]["resolve"] = (
 const loadEdited: Parameters<typeof registerHooks>[0]["load"] = (url, context, next) => {
   const loaded = next(url, context);
   const { pathname, searchParams } = new URL(url);
-  const { edit } = planted.get(searchParams.get(marker) ?? "") ?? {};
-  if (edit === undefined || !pathname.endsWith(`/src/${edit.file}`)) return loaded;
+  const mistake = planted.get(searchParams.get(marker) ?? "");
+  if (mistake === undefined || !pathname.endsWith(`/src/${mistake.edit.file}`)) return loaded;
+  const { edit } = mistake;
   const source = String(loaded.source);
   const parts = source.split(edit.find);
   if (parts.length !== 2) {
@@ -89,5 +94,6 @@ const loadEdited: Parameters<typeof registerHooks>[0]["load"] = (url, context, n
       `${fileURLToPath(url)} has ${parts.length - 1} times instead of once: ${edit.find}`,
     );
   }
+  mistake.isPlanted = true;
   return { ...loaded, source: parts.join(edit.replace) };
 };

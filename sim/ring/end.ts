@@ -1,4 +1,5 @@
 import { type ClusterState, type Service, type Task, templateOf } from "../../src/cluster/index.ts";
+import { encodeState } from "../../src/cluster/snapshot.ts";
 import type { NodeId, ServiceKey } from "../../src/kernel/index.ts";
 import { isUpToDate, priorityOf } from "../../src/scheduler/facts.ts";
 import type { TaskTemplate } from "../../src/spec/index.ts";
@@ -95,13 +96,24 @@ class End {
   }
 }
 
+/**
+ * The logs are compared, and the states without their index: a leader's first entry changes nothing,
+ * but a node that took over a snapshot with it holds its state at that index.
+ */
 function whoDiffers({ hosts, agreed, leader }: Ring): string | undefined {
   if (leader === undefined) return "nobody leads";
+  const daemons = hosts.filter(({ state }) => state === "running").map(({ daemon }) => daemon);
+  const applied = daemons.map((daemon) => daemon?.raft.status.get().appliedIndex ?? 0);
+  const newest = Math.max(agreed.index, ...applied);
+  const known = Buffer.from(encodeState({ ...agreed, index: 0 }));
   for (const { id, state, daemon } of hosts) {
     if (state !== "running") continue;
-    const index = daemon?.store.state.get().index;
-    if (index !== agreed.index) return `${id} has applied ${index} of ${agreed.index}`;
+    const index = daemon?.raft.status.get().appliedIndex ?? 0;
+    if (index !== newest) return `${id} has applied ${index} of ${newest}`;
     if (daemon?.isSettled.get() !== true) return `${id} has not settled`;
+    const held = daemon.store.state.get();
+    if (held !== agreed && !known.equals(encodeState({ ...held, index: 0 })))
+      return `${id} holds another state at ${index} than the one that is agreed`;
   }
   return undefined;
 }

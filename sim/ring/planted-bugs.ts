@@ -135,6 +135,13 @@ const apply: readonly Draft[] = [
     find: "createdAtIndex: state.index });",
     replace: "createdAtIndex: Math.floor(performance.now() * 1_000) });",
   },
+  {
+    name: "leaves something out when it takes over a snapshot",
+    seeds: 20,
+    file: "cluster/cluster-store.ts",
+    find: "this.#state.set({ ...state, index });",
+    replace: "this.#state.set({ ...state, index, tokens: new Map() });",
+  },
 ];
 
 const node: readonly Draft[] = [
