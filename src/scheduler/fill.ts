@@ -17,7 +17,7 @@ import { type Placement, place } from "./placement.ts";
 import type { PlacementRequest } from "./placement-request.ts";
 import type { LeavingCause, Position } from "./positions.ts";
 import { makeRoom } from "./preemption.ts";
-import { wasPreempted } from "./reasons.ts";
+import { dependencyReason, updateReason, wasPreempted } from "./reasons.ts";
 
 type Wanted = { readonly revision: number; readonly template: TaskTemplate };
 
@@ -262,10 +262,4 @@ function moveReason(cause: "lost" | "constraint"): string {
   return cause === "lost"
     ? "Its node was lost."
     : "Its node does not meet the constraints any more.";
-}
-
-const dependencyReason = "Stopped, to start anew after a service that it depends on was updated.";
-
-function updateReason(service: Service): string {
-  return `Stopped first, to be updated to revision ${service.revision}.`;
 }

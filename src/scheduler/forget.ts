@@ -4,7 +4,8 @@ import { isJobMode } from "../spec/index.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
 import { maxRememberedFailures, rememberedFailures } from "./failures.ts";
-import { wasPreempted, wasStoppedAsFailed } from "./reasons.ts";
+import { wasPreempted, wasStoppedAsFailed, wasStoppedFirst } from "./reasons.ts";
+import { wasStoppedForUpdate } from "./rollout.ts";
 
 /** A failure is remembered for so long at most, for the back-off and for people. */
 const rememberFailureMs = 600_000;
@@ -67,16 +68,24 @@ function isProven(draft: Draft, key: ServiceKey, service: Service): boolean {
   return isProven;
 }
 
-/** A place whose task had to make room shows why it is empty until it is filled again. */
+/**
+ * A place whose task had to make room shows why it is empty until it is filled again. So does one
+ * that an update has emptied: it counts as one of those that may be empty at a time.
+ */
 function isMissed(draft: Draft, service: Service, task: Task): boolean {
-  if (!wasPreempted(task) || task.revision !== service.revision) return false;
-  if (isJobMode(service.spec.mode)) return false;
-  const isGlobal = service.spec.mode.kind === "global";
+  const { mode } = service.spec;
+  if (isJobMode(mode)) return false;
+  const isOfUpdate = wasStoppedForUpdate(draft, service, task);
+  if (!isOfUpdate && (!wasPreempted(task) || task.revision !== service.revision)) return false;
   const isSamePlace = (other: Task) =>
-    isGlobal ? other.nodeId === task.nodeId : other.slot === task.slot;
-  if (draft.runningOf(task.service).some(isSamePlace)) return false;
-  const newest = draft.stoppedOf(task.service).filter(isSamePlace).filter(wasPreempted).at(-1);
-  return newest === task;
+    mode.kind === "global" ? other.nodeId === task.nodeId : other.slot === task.slot;
+  const running = draft.runningOf(task.service);
+  if (running.some(isSamePlace)) return false;
+  const isAlike = isOfUpdate ? wasStoppedFirst : wasPreempted;
+  const newest = draft.stoppedOf(task.service).filter(isSamePlace).filter(isAlike).at(-1);
+  if (newest !== task) return false;
+  const isWanted = mode.kind !== "replicated" || running.length < mode.replicas;
+  return !isOfUpdate || (isWanted && service.spec.isStopped !== true);
 }
 
 function isRememberedFailure(draft: Draft, service: Service, task: Task): boolean {

@@ -3,7 +3,7 @@ import type { ServiceKey } from "../kernel/index.ts";
 import { countByNode, type Draft } from "./draft.ts";
 import { mayRunUnseen } from "./fencing.ts";
 import { occupiedSlots, type Position } from "./positions.ts";
-import { wasStoppedAsFailed } from "./reasons.ts";
+import { wasStoppedAsFailed, wasStoppedFirst } from "./reasons.ts";
 import { hasProven } from "./rollout.ts";
 
 /**
@@ -63,6 +63,7 @@ export function replicasOf(service: Service): number {
 function leavesTraces(draft: Draft, service: Service, task: Task): boolean {
   if (task.desired === "running") return false;
   if (wasStoppedAsFailed(task)) return task.revision === service.revision;
+  if (wasStoppedFirst(task)) return true;
   return (
     rolloutOf(service).order === "stop-first" &&
     (draft.facts.mayStillRun(task) || mayRunUnseen(draft, service, task))

@@ -3,10 +3,12 @@ import type { ServiceKey } from "../kernel/index.ts";
 import { canaryQuota } from "./canary.ts";
 import type { Draft } from "./draft.ts";
 import { isUpToDate } from "./facts.ts";
-import { isFailing } from "./failures.ts";
+import { isFailing, rememberedFailures } from "./failures.ts";
 import { mayReturn } from "./fencing.ts";
 import { fillPosition, replacePosition } from "./fill.ts";
+import { unmetConstraint } from "./node-attributes.ts";
 import type { Position } from "./positions.ts";
+import { wasStoppedFirst } from "./reasons.ts";
 
 /** A new task that serves is relied on after this long, though a proxy has not confirmed it. */
 const maxProxyWaitMs = 10_000;
@@ -52,10 +54,15 @@ export function settlePositions(
   positions: readonly Position[],
 ): void {
   const surviving = positions.map((each) => dropSuperfluous(draft, service, each));
+  const isUpdating = surviving.some(({ leaving }) =>
+    leaving.some(({ cause }) => cause === "revision"),
+  );
   let busy = 0;
   for (const position of surviving) {
     if (draft.isFull) return;
+    const isWatched = isUpdating && rolloutOf(service).order === "stop-first";
     if (isOnItsWay(draft, service, position, surviving)) busy += 1;
+    else if (isWatched && !hasShown(draft, service, position)) busy += 1;
   }
   rollForward(draft, service, surviving, busy);
 }
@@ -77,9 +84,48 @@ function isOnItsWay(
       (task) => draft.facts.isLost(task) || isProven(draft, service, position, task),
     );
   }
-  if (leaving.length === 0) return fillPosition(draft, service, position, all);
+  if (leaving.length === 0) {
+    return fillPosition(draft, service, position, all) || isOwed(draft, service, position);
+  }
   const isUrgent = leaving.some(({ cause }) => cause === "lost" || cause === "drain");
   return isUrgent && replacePosition(draft, service, position, all);
+}
+
+/**
+ * Whether an update has emptied the place and nothing could be started there since, for want of
+ * room. Nothing is owed where it was tried and failed: for that there is `failureAction`.
+ */
+function isOwed(draft: Draft, service: Service, position: Position): boolean {
+  const { service: key, slot, only } = position;
+  if (rememberedFailures(draft, position, service.revision).length > 0) return false;
+  return draft
+    .stoppedOf(key)
+    .filter((task) => (only === undefined ? task.slot === slot : task.nodeId === only))
+    .some((task) => wasStoppedForUpdate(draft, service, task));
+}
+
+/** Whether it would still be running but for an update: its node is there, and should run it. */
+export function wasStoppedForUpdate({ facts }: Draft, service: Service, task: Task): boolean {
+  const node = facts.nodes.get(task.nodeId);
+  if (!wasStoppedFirst(task) || node === undefined || facts.isLost(task)) return false;
+  if (service.spec.mode.kind !== "global") return true;
+  // Nobody else takes the place of one that is away, drains, or meets the constraints no more.
+  const isFit = unmetConstraint(service.spec, node) === undefined;
+  return isFit && node.status === "alive" && node.node.eligibility === "active";
+}
+
+/**
+ * Whether what an update has started where the old task had stopped first has been serving for
+ * `monitorMs`, or has failed and was judged by that.
+ */
+function hasShown(draft: Draft, service: Service, { staying }: Position): boolean {
+  return staying.every(
+    (task) =>
+      task.revision !== service.revision ||
+      draft.facts.isLost(task) ||
+      isFailing(draft.facts, service, task) ||
+      isEstablished(draft, task, rolloutOf(service).monitorMs),
+  );
 }
 
 /**

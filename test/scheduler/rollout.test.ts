@@ -210,6 +210,75 @@ t.test("a good update", async (t) => {
   });
 });
 
+t.test("an update that stops first", async (t) => {
+  const stopFirst = (parallelism: number, more: Partial<RolloutSpec> = {}) =>
+    update({ order: "stop-first", parallelism, ...more });
+  const mode = { kind: "replicated", replicas: 6 } as const;
+  const large = template({ image: "web:2", reservations: { cpuMillis: 100_000 } });
+
+  for (const parallelism of [1, 2]) {
+    const name = `[E3] that fits nowhere leaves all but ${parallelism} serving, until it is mended`;
+    t.test(name, async (t) => {
+      const world = new World(["n1", "n2", "n3"], { seed: parallelism });
+      const spec = { mode, update: stopFirst(parallelism) };
+      world.put(spec);
+      world.run(6_000);
+      world.put({ ...spec, template: large });
+      const atLeast = () => t.ok(world.serving().length >= 6 - parallelism);
+      world.run(60_000, atLeast);
+      t.equal(world.serving().length, 6 - parallelism);
+      t.equal(world.lastPlan.explanations.get(web)?.length, parallelism, "it is told why");
+      world.put({ ...spec, template: next });
+      world.run(120_000, atLeast);
+      t.equal(world.serving().length, 6);
+      t.ok(world.running().every(({ revision }) => revision === 3));
+      t.equal(world.state.tasks.size, 6, "nothing is remembered for ever");
+    });
+  }
+
+  t.test("[E3] and has lost its room meanwhile does not go on to the next", async (t) => {
+    const world = new World(["n1"], { startMs: { min: 0, max: 1 } });
+    const spec = { mode: { kind: "replicated", replicas: 3 } as const, update: stopFirst(1) };
+    const third = { reservations: { cpuMillis: 1_300 } };
+    world.put({ ...spec, template: template(third) });
+    world.run(6_000);
+    world.put({ ...spec, template: template({ ...third, image: "web:2" }) });
+    world.run(500);
+    // The machine is smaller when it comes back from its repair.
+    world.setCapacity("n1", { cpuMillis: 2_700, memoryBytes: 2 ** 33 });
+    world.run(30_000, () => t.ok(world.serving().length >= 2));
+    t.equal(world.running().length, 2);
+    world.scale(2);
+    world.run(60_000);
+    t.equal(world.state.tasks.size, 2, "nobody misses the third");
+    t.ok(world.running().every(({ revision }) => revision === 2));
+  });
+
+  t.test("goes on once a new task has served for the time of monitor", async (t) => {
+    const monitorMs = 10_000;
+    const world = new World(["n1", "n2", "n3"], { startMs: { min: 0, max: 1 } });
+    const spec = { mode, update: stopFirst(2, { monitorMs, failureAction: "rollback" }) };
+    world.put(spec);
+    world.run(6_000);
+    world.put({ ...spec, template: next });
+    // Each of the new ones dies after 3 s, again and again; a restart begins its time anew.
+    let restarts = 0;
+    for (let round = 0; round < 10; round += 1) {
+      world.run(3_000, () => t.ok(world.running().filter(isOld).length >= 4));
+      restarts += 1;
+      for (const { id, revision } of world.serving()) {
+        if (revision === 2) world.setStatus(id, { restarts, sinceMs: world.now });
+      }
+    }
+    t.match(world.state.services.get(web), { rollout: "rolled_back", revision: 3 });
+    t.equal(world.serving().length, 6);
+
+    function isOld({ revision }: { readonly revision: number }) {
+      return revision !== 2;
+    }
+  });
+});
+
 t.test("a bad update", async (t) => {
   for (const behaviour of ["fails", "crashes"] as const) {
     for (const order of ["start-first", "stop-first"] as const) {
