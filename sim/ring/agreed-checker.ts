@@ -8,6 +8,7 @@ import { JobChecker } from "./job-checker.ts";
 import type { Ring } from "./ring.ts";
 import { isGood } from "./services.ts";
 import { lookMs, type Sightings } from "./sightings.ts";
+import { UpdateChecker } from "./update-checker.ts";
 
 /** At indexes that these divide, the states of all nodes are compared byte by byte. */
 const compareEvery = 8;
@@ -24,6 +25,7 @@ const lateMs = 10_000;
 /** Watches what is agreed, step by step, against what was promised. */
 export class AgreedChecker {
   readonly jobs: JobChecker;
+  readonly #updates: UpdateChecker;
   /** Whether a wall clock was ever set: then no time in the state can be relied on. */
   hasJumped = false;
   readonly #ring: Ring;
@@ -37,6 +39,11 @@ export class AgreedChecker {
     this.#ring = ring;
     this.#sightings = sightings;
     this.jobs = new JobChecker(ring);
+    this.#updates = new UpdateChecker(ring, sightings);
+  }
+
+  look(): void {
+    this.#updates.look(this.hasJumped);
   }
 
   /** A node has applied an entry. */
@@ -47,6 +54,8 @@ export class AgreedChecker {
     this.#ring.agreed = state;
     this.#checkTasks(before, state);
     this.jobs.take(before, state);
+    this.#sightings.look();
+    this.#updates.take(before, state, this.hasJumped);
   }
 
   /** Since when it has been agreed that the task should not run; undefined when it should. */

@@ -68,6 +68,7 @@ export class Checker {
   #keepLooking(): void {
     this.#ring.queue.after(lookMs, () => {
       this.sightings.look();
+      this.agreed.look();
       this.#engines.look();
       this.intents.look();
       for (const { id, daemon } of this.#ring.hosts) {

@@ -141,8 +141,10 @@ function wrongOf(end: End, key: ServiceKey, service: Service): string | undefine
     const only = mode.kind === "global" ? task.nodeId : undefined;
     const isOutdated = !isUpToDate(service, task.revision) && service.rollout !== "paused";
     const isDrained = end.state.nodes.get(task.nodeId)?.eligibility === "drain";
-    // One that stops first has the room of the one before.
-    const hasOwnRoom = service.spec.update.order === "stop-first" && !isDrained;
+    // One that stops first has the room of the one before, unless too many have lost theirs.
+    const { order, parallelism } = service.spec.update;
+    const mayStop = parallelism === 0 || count - there.length < parallelism;
+    const hasOwnRoom = order === "stop-first" && mayStop && !isDrained;
     // An update waits for room; what has to leave its node takes it from those below.
     const hasRoom = isDrained ? end.fitsByRight(service, only) : end.fits(template, only);
     if ((isOutdated || isDrained) && (hasOwnRoom || hasRoom)) {

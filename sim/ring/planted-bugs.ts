@@ -82,7 +82,7 @@ const scheduler: readonly Draft[] = [
   {
     name: "forgets stopped tasks before they have ended",
     seeds: 10,
-    file: "scheduler/forget.ts",
+    file: "scheduler/facts.ts",
     find: 'return status === undefined || status.phase === "completed" || status.phase === "failed";',
     replace: "return status === undefined || status.phase.length > 0;",
   },

@@ -147,6 +147,17 @@ export class Facts {
     return true;
   }
 
+  /** Of a stopped task: whether its node has said, knowing that, that it runs no more. */
+  hasEnded(task: Task): boolean {
+    const node = this.nodes.get(task.nodeId);
+    if (node === undefined) return true;
+    // A report from before the stop may not know of the task at all.
+    if (node.report === undefined || task.stoppedAtIndex === undefined) return false;
+    if (node.report.appliedIndex < task.stoppedAtIndex) return false;
+    const status = this.status(task);
+    return status === undefined || status.phase === "completed" || status.phase === "failed";
+  }
+
   /** Whether its container may still exist: it was reported, and has not ended. */
   mayStillRun(task: Task): boolean {
     const status = this.status(task);

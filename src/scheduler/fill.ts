@@ -1,5 +1,5 @@
 import { rolloutOf, type Service, type Task, templateOf } from "../cluster/index.ts";
-import type { TaskId } from "../kernel/index.ts";
+import type { ServiceKey, TaskId } from "../kernel/index.ts";
 import type { TaskTemplate } from "../spec/index.ts";
 import { holdsOthers, vacancyOf } from "./canary.ts";
 import { whatIsWaitedFor } from "./dependencies.ts";
@@ -17,7 +17,7 @@ import { type Placement, place } from "./placement.ts";
 import type { PlacementRequest } from "./placement-request.ts";
 import type { LeavingCause, Position } from "./positions.ts";
 import { makeRoom } from "./preemption.ts";
-import { dependencyReason, updateReason, wasPreempted } from "./reasons.ts";
+import { dependencyReason, updateReason, wasPreempted, wasStoppedFirst } from "./reasons.ts";
 
 type Wanted = { readonly revision: number; readonly template: TaskTemplate };
 
@@ -191,14 +191,27 @@ function requestOf(
 
 function createAt(
   draft: Draft,
-  { service, slot }: Position,
+  { service, slot, only }: Position,
   { nodeId, why }: Extract<Placement, { readonly kind: "placed" }>,
   { revision, template }: Wanted,
   reason: string,
   replaces?: TaskId,
 ): void {
   const instead = replaces === undefined ? {} : { replaces };
+  if (only === undefined) forgetDebt(draft, service, slot);
   draft.create({ service, slot, revision, nodeId, reason, placement: why, ...instead }, template);
+}
+
+/**
+ * The room of a place that an update has emptied may go to another place of the service, whose
+ * node was lost or drains: then no fewer run because of the update, which need not wait for more.
+ */
+function forgetDebt(draft: Draft, service: ServiceKey, slot: number): void {
+  const emptied = draft.stoppedOf(service).filter(wasStoppedFirst);
+  if (emptied.length === 0 || emptied.some((task) => task.slot === slot)) return;
+  const filled = new Set(draft.runningOf(service).map((task) => task.slot));
+  const owed = emptied.find((task) => !filled.has(task.slot) && draft.facts.hasEnded(task));
+  if (owed !== undefined) draft.forget(owed);
 }
 
 function backsOff(draft: Draft, position: Position, { revision }: Wanted): boolean {

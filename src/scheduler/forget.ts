@@ -20,7 +20,7 @@ const cleanAfterMs = 60_000;
 export function forgetEnded(draft: Draft, key: ServiceKey, service: Service | undefined): void {
   const ended = draft
     .tasksOf(key)
-    .filter((task) => task.desired === "stopped" && hasEnded(draft, task));
+    .filter((task) => task.desired === "stopped" && draft.facts.hasEnded(task));
   // A job has no roll-out: its runs say what they are made of.
   const hasRollout = service !== undefined && !isJobMode(service.spec.mode);
   const sign = !hasRollout ? undefined : rolloutSign(draft, key, service, ended);
@@ -31,16 +31,6 @@ export function forgetEnded(draft: Draft, key: ServiceKey, service: Service | un
     if (service !== undefined && isMissed(draft, service, task)) continue;
     draft.forget(task);
   }
-}
-
-function hasEnded(draft: Draft, task: Task): boolean {
-  const node = draft.facts.nodes.get(task.nodeId);
-  if (node === undefined) return true;
-  // A report from before the stop may not know of the task at all.
-  if (node.report === undefined || task.stoppedAtIndex === undefined) return false;
-  if (node.report.appliedIndex < task.stoppedAtIndex) return false;
-  const status = draft.facts.status(task);
-  return status === undefined || status.phase === "completed" || status.phase === "failed";
 }
 
 function rolloutSign(

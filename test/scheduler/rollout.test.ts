@@ -254,6 +254,26 @@ t.test("an update that stops first", async (t) => {
     t.ok(world.running().every(({ revision }) => revision === 2));
   });
 
+  t.test(
+    "goes on where a lost place of the service takes the room that it has freed",
+    async (t) => {
+      const needs = { reservations: { cpuMillis: 800 } };
+      const world = new World(["n1", "n2", "n3"], {
+        capacity: { cpuMillis: 1_600, memoryBytes: 2 ** 33 },
+      });
+      const spec = { mode, update: stopFirst(1) };
+      world.put({ ...spec, template: template(needs) });
+      world.run(6_000);
+      world.setMember("n3", "failed");
+      world.run(30_000);
+      t.equal(world.serving().length, 4, "there is room for no more");
+      world.put({ ...spec, template: template({ ...needs, image: "web:2" }) });
+      world.run(120_000, () => t.ok(world.serving().length >= 3));
+      t.equal(world.serving().length, 4);
+      t.ok(world.serving().every(({ revision }) => revision === 2));
+    },
+  );
+
   t.test("goes on once a new task has served for the time of monitor", async (t) => {
     const monitorMs = 10_000;
     const world = new World(["n1", "n2", "n3"], { startMs: { min: 0, max: 1 } });
