@@ -38,6 +38,27 @@ const scheduler: readonly Draft[] = [
     replace: "positions.length + 0 * (parallelism + busy), forCanary);",
   },
   {
+    name: "goes on with an update while those that it has stopped still end",
+    seeds: 80,
+    file: "scheduler/fill.ts",
+    find: "draft.explain(explainWaitingForStop(position, before.id));\n    return true;",
+    replace: "draft.explain(explainWaitingForStop(position, before.id));\n    return false;",
+  },
+  {
+    name: "forgets which places an update has emptied when their room is gone",
+    seeds: 80,
+    file: rollout,
+    find: "fillPosition(draft, service, position, all) || isOwed(draft, service, position);",
+    replace: "fillPosition(draft, service, position, all);",
+  },
+  {
+    name: "does not watch what it has started where the old task stopped first",
+    seeds: 300,
+    file: rollout,
+    find: "isEstablished(draft, task, rolloutOf(service).monitorMs),\n  );",
+    replace: "true,\n  );",
+  },
+  {
     name: "relies on tasks that do not serve yet",
     seeds: 120,
     file: "scheduler/facts.ts",
