@@ -144,10 +144,11 @@ function wrongOf(end: End, key: ServiceKey, service: Service): string | undefine
     // One that stops first has the room of the one before, unless too many have lost theirs.
     const { order, parallelism } = service.spec.update;
     const mayStop = parallelism === 0 || count - there.length < parallelism;
-    const hasOwnRoom = order === "stop-first" && mayStop && !isDrained;
+    const isDue = isDrained || (isOutdated && (order !== "stop-first" || mayStop));
+    const hasOwnRoom = order === "stop-first" && !isDrained;
     // An update waits for room; what has to leave its node takes it from those below.
     const hasRoom = isDrained ? end.fitsByRight(service, only) : end.fits(template, only);
-    if ((isOutdated || isDrained) && (hasOwnRoom || hasRoom)) {
+    if (isDue && (hasOwnRoom || hasRoom)) {
       return `${task.id} of ${key} is ${isOutdated ? "outdated" : "on a drained node"}`;
     }
   }

@@ -108,7 +108,7 @@ export class UpdateChecker {
     if (this.#ring.agreed.nodes.get(nodeId)?.eligibility !== "active") return true;
     if (successor === undefined) return false;
     if (!this.#isQuiet(successor.nodeId)) return true;
-    if (this.#sightings.wasHurtWithin(successor.id, Number.POSITIVE_INFINITY)) return true;
+    if (this.#sightings.wasHurtWithin(successor.id, Number.MAX_SAFE_INTEGER)) return true;
     return this.#hasShown(service, successor.id, hasJumped);
   }
 

@@ -29,6 +29,8 @@ const startMs = 240_000;
  * minute, and so does a place whose tasks failed.
  */
 const healMs = 240_000;
+/** After so long without a disturbance updates are looked at most closely. */
+const calmMs = 22_000;
 /** What has become right stays so. */
 const quietMs = 5_000;
 const passingMs = 2_000;
@@ -158,6 +160,8 @@ async function agree(ring: Ring, users: Users): Promise<number> {
     return !ring.isAsked && isSettled && !ring.isKept;
   });
   if (ring.isKept) throw new Error("60 s after healing changes are still queued");
+  // Little of what follows is excused by what happened before.
+  await ring.passUntil(ring.queue.now + calmMs);
   for (const wish of users.lastWishes()) {
     const { leader } = ring;
     if (leader !== undefined) await submitted(ring, leader, wish);
