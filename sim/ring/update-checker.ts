@@ -1,5 +1,5 @@
 import type { ClusterState, Service, Task } from "../../src/cluster/index.ts";
-import type { NodeId, ServiceKey, TaskId } from "../../src/kernel/index.ts";
+import type { NodeId, ServiceKey } from "../../src/kernel/index.ts";
 import { wasStoppedFirst } from "../../src/scheduler/reasons.ts";
 import { isJobMode } from "../../src/spec/index.ts";
 import type { Ring } from "./ring.ts";
@@ -109,13 +109,17 @@ export class UpdateChecker {
     if (successor === undefined) return false;
     if (!this.#isQuiet(successor.nodeId)) return true;
     if (this.#sightings.wasHurtWithin(successor.id, Number.MAX_SAFE_INTEGER)) return true;
-    return this.#hasShown(service, successor.id, hasJumped);
+    return this.#hasShown(service, successor, hasJumped);
   }
 
-  /** A bad one is judged by its failures, and by those of the others. */
-  #hasShown(service: Service, id: TaskId, hasJumped: boolean): boolean {
+  /**
+   * A bad one is judged by its failures, and by those of the others. Of an update that was overtaken
+   * nothing is to be shown any more: that it serves is enough.
+   */
+  #hasShown(service: Service, { id, revision }: Task, hasJumped: boolean): boolean {
     const servedMs = this.#sightings.servesForMs(id);
-    const isWatched = !hasJumped && isGood(service.spec.template);
+    const isNewest = revision === service.revision;
+    const isWatched = !hasJumped && isNewest && isGood(service.spec.template);
     // The leader compares the time at which the node says that it came up with its own.
     const slackMs = 4 * lookMs + this.#ring.driftMs;
     const neededMs = isWatched ? Math.max(0, service.spec.update.monitorMs - slackMs) : 0;
