@@ -53,7 +53,7 @@ const scheduler: readonly Draft[] = [
   },
   {
     name: "does not watch what it has started where the old task stopped first",
-    seeds: 300,
+    seeds: 150,
     file: rollout,
     find: "isEstablished(draft, task, rolloutOf(service).monitorMs),\n  );",
     replace: "true,\n  );",
