@@ -80,7 +80,10 @@ t.test("A rendered manifest means the same", async (t) => {
       lines:
         'deploy: {replicas: 4, labels: {a: $$b}, update_config: {parallelism: 0, delay: 1s, order: stop-first, monitor: 0s, failure_action: continue, max_failure_ratio: 0.25}, rollback_config: {parallelism: 2, delay: 3s, order: start-first, monitor: 1s, failure_action: pause, max_failure_ratio: 0.5}, resources: {limits: {cpus: "0.125", memory: 6291457b, pids: 9}, reservations: {cpus: "0.1", memory: 1k}}, placement: {constraints: ["node.labels.a == b", "node.hostname != c"], max_replicas_per_node: 2}}',
     },
-    { name: "keys of others with nothing in them", lines: "x-app-protocol: []\nx-note: {}\nx-none:" },
+    {
+      name: "keys of others with nothing in them",
+      lines: "x-app-protocol: []\nx-note: {}\nx-none:",
+    },
     { name: "a fence", lines: "x-failover: {after: 90s, fence: true}" },
     { name: "an original to keep", lines: "x-failover: {reconnect: keep-original}" },
     {
