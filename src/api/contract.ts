@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { voterCounts } from "../cluster/voter-counts.ts";
-import { serviceSpecSchema } from "../spec/service-spec.ts";
+import { submittedServiceSchema } from "../spec/service-spec.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { intentRoutes, queueQuery } from "./intent-routes.ts";
 import { namespaceRoutes } from "./namespace-routes.ts";
@@ -82,7 +82,7 @@ export const routes = {
     params: nothing,
     query: queueQuery,
     body: z.strictObject({
-      services: z.array(serviceSpecSchema).min(1).max(1_000),
+      services: z.array(submittedServiceSchema).min(1).max(1_000),
       /** Only tell what would change. */
       dryRun: z.boolean(),
       /** Refuse where one of them exists already. */
@@ -114,7 +114,7 @@ export const routes = {
     params: nothing,
     query: nothing,
     body: z.strictObject({
-      services: z.array(serviceSpecSchema).max(1_000).default([]),
+      services: z.array(submittedServiceSchema).max(1_000).default([]),
       scale: z
         .array(
           z.strictObject({

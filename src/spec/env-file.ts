@@ -1,7 +1,7 @@
 import type { Diagnostics } from "./diagnostics.ts";
 import { interpolate } from "./interpolate.ts";
 import type { Position } from "./service-spec.ts";
-import { shortened } from "./tree.ts";
+import { holdsNul, shortened } from "./tree.ts";
 
 const maxEnvFileLength = 2 ** 20;
 /** Enough for certificates; each line more reads the value once more. */
@@ -26,6 +26,17 @@ export function readEnvFile(
   const { environment, diagnostics } = options;
   if (file.text.length > maxEnvFileLength) {
     diagnostics.problem({ file: file.name, line: 1, column: 1 }, "the file is larger than 1 MiB");
+    return values;
+  }
+  const nul = file.text.indexOf("\0");
+  if (nul >= 0) {
+    const before = file.text.slice(0, nul).split("\n");
+    const position = {
+      file: file.name,
+      line: before.length,
+      column: (before.at(-1) ?? "").length + 1,
+    };
+    diagnostics.problem(position, `the file ${holdsNul}`, "save it as text in UTF-8");
     return values;
   }
   // One object for all lines: copying it for each would take quadratic time.

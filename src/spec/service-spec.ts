@@ -321,6 +321,29 @@ export const serviceSpecSchema = z.strictObject({
   containerExtensions: z.record(z.string(), z.record(z.string(), z.json())).optional(),
 });
 
+/**
+ * A service as somebody submits it. What was agreed once has to stay readable, so what
+ * earlier versions let in is refused here and not in {@link serviceSpecSchema}.
+ */
+export const submittedServiceSchema = serviceSpecSchema.superRefine((spec, context) => {
+  for (const path of textsWithNul(spec, [])) {
+    const message = "holds a NUL byte, which no process can be given. Remove it";
+    context.addIssue({ code: "custom", path: [...path], message });
+  }
+});
+
+/** Where texts, or keys, with a NUL byte stand. What is not handed to containers may have them. */
+function textsWithNul(value: unknown, path: readonly string[]): readonly (readonly string[])[] {
+  if (typeof value === "string") return value.includes("\0") ? [path] : [];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) => {
+    if (path.length === 0 && /^(?:extensions|containerExtensions)$/.test(key)) return [];
+    // The text of an issue is for a terminal, which would swallow the byte.
+    const at = [...path, key.replaceAll("\0", "\\0")];
+    return key.includes("\0") ? [at] : textsWithNul(item, at);
+  });
+}
+
 export type Amounts = z.infer<typeof amounts>;
 export type HealthCheckSpec = z.infer<typeof healthCheckSpec>;
 export type PortSpec = z.infer<typeof portSpec>;

@@ -13,7 +13,15 @@ import {
 import type { Diagnostics } from "./diagnostics.ts";
 import { interpolate } from "./interpolate.ts";
 import type { Position } from "./service-spec.ts";
-import type { MapEntry, MapTree, MergeTag, ScalarTree, Tree } from "./tree.ts";
+import {
+  holdsNul,
+  type MapEntry,
+  type MapTree,
+  type MergeTag,
+  type ScalarTree,
+  shortened,
+  type Tree,
+} from "./tree.ts";
 
 export const maxDepth = 50;
 /** Values in a manifest, each alias counted with all that it stands for. */
@@ -153,7 +161,11 @@ export class TreeBuilder {
   }
 
   #key(node: Node | null, position: Position): string {
-    if (isScalar(node)) return typeof node.value === "string" ? node.value : (node.source ?? "");
+    if (isScalar(node)) {
+      const key = typeof node.value === "string" ? node.value : (node.source ?? "");
+      this.#refuseNul(key, position);
+      return key;
+    }
     this.#diagnostics.problem(position, "a key must be text");
     return "";
   }
@@ -179,11 +191,20 @@ export class TreeBuilder {
       return nothing(position);
     }
     if (typeof value === "string") {
-      return { kind: "scalar", type: "text", text: this.#interpolate(node, value), position };
+      const text = this.#interpolate(node, value);
+      this.#refuseNul(text, position);
+      return { kind: "scalar", type: "text", text, position };
     }
     if (value === null) return nothing(node.source === "" ? fallback : position);
     const type = typeof value === "boolean" ? "boolean" : "number";
     return { kind: "scalar", type, text: node.source ?? String(value), position };
+  }
+
+  /** Wherever it stands: programs and engines would get what comes before it, or nothing. */
+  #refuseNul(text: string, position: Position): void {
+    if (!text.includes("\0")) return;
+    this.#diagnostics.problem(position, `\`${shortened(text)}\` ${holdsNul}`, "remove it");
+    this.#diagnostics.markBroken(position);
   }
 
   #interpolate(node: Scalar, value: string): string {

@@ -50,9 +50,12 @@ export function describeTree(tree: Tree): string {
   }
 }
 
-/** A value in a message: one line of at most 60 characters. */
+/** Of a text with a NUL byte: what is wrong with it. */
+export const holdsNul = "holds a NUL byte, which no process can be given";
+
+/** A value in a message: one line of at most 60 characters that shows also a NUL byte. */
 export function shortened(text: string): string {
-  const line = text.replace(/\s+/g, " ");
+  const line = text.replace(/\s+/g, " ").replaceAll("\0", "\\0");
   return line.length > 60 ? `${line.slice(0, 59)}…` : line;
 }
 

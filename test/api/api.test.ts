@@ -242,6 +242,27 @@ t.test("problems keep their code on the way to the client", async (t) => {
   );
 });
 
+t.test("a NUL byte in what a container is given is refused, whoever sends it", async (t) => {
+  const { client, state } = await startApi(t);
+  const event = { scale: [], kill: [], addNodes: [] };
+  const cases: readonly (readonly [Parameters<typeof template>[0], RegExp])[] = [
+    [{ command: ["sleep", "\0"] }, /holds a NUL byte.*template\.command\[?\.?1/s],
+    [{ user: "a\0" }, /holds a NUL byte.*template\.user/s],
+    [{ environment: { A: "\0" } }, /holds a NUL byte.*template\.environment\.A/s],
+    [{ labels: { "a\0": "b" } }, /holds a NUL byte.*template\.labels.*a\\+0/s],
+  ];
+  for (const [part, place] of cases) {
+    const services = [serviceSpec({ template: template(part) })];
+    const refused = { code: "invalid", message: place };
+    const body = { services, dryRun: false };
+    await t.rejects(client.call("applyServices", { body, signal }), refused);
+    await t.rejects(client.call("whatIf", { body: { ...event, services }, signal }), refused);
+  }
+  const kept = { services: [serviceSpec({ extensions: { "x-a": "\0" } })], dryRun: false };
+  await client.call("applyServices", { body: kept, signal });
+  t.equal(state.get().services.size, 1, "what no container is given may hold any text");
+});
+
 t.test("a port that a node needs for itself is refused, with the way out", async (t) => {
   const { client, state } = await startApi(t);
   const published = (port: number) =>

@@ -57,6 +57,13 @@ H=$A-$HOST
     );
   });
 
+  t.test("a file with a NUL byte is refused, with the place of the byte", async (t) => {
+    const readFile = () => 'A=1\nB="x\n  \0"';
+    t.strictSame(problemsOf(webFile("env_file: a.env"), { readFile }), [
+      "a.env:3:3: the file holds a NUL byte, which no process can be given; save it as text in UTF-8",
+    ]);
+  });
+
   t.test("is a problem where no files can be read", async (t) => {
     t.strictSame(problemsOf(webFile("env_file: a.env")), [
       "c.yaml:4:15: `a.env` cannot be read here; files can only be read by the command line; use `environment`",

@@ -476,6 +476,30 @@ t.test("Problems of a file", async (t) => {
   });
 });
 
+t.test(
+  "A NUL byte is refused where it stands, in whatever key, as no process can have it",
+  async (t) => {
+    for (const [lines, place] of [
+      [String.raw`command: "sleep \0 1"`, "c.yaml:4:14: `sleep \\0 1`"],
+      [String.raw`entrypoint: [sh, "-\x00c"]`, "c.yaml:4:22: `-\\0c`"],
+      [String.raw`user: "a\0"`, "c.yaml:4:11: `a\\0`"],
+      [String.raw`working_dir: "/\0"`, "c.yaml:4:18: `/\\0`"],
+      [String.raw`hostname: "a\u0000b"`, "c.yaml:4:15: `a\\0b`"],
+      [String.raw`labels: {a: "\0"}`, "c.yaml:4:17: `\\0`"],
+      [String.raw`labels: {"a\0": b}`, "c.yaml:4:14: `a\\0`"],
+      [String.raw`environment: {A: "\0"}`, "c.yaml:4:22: `\\0`"],
+      [String.raw`environment: ["A=\0"]`, "c.yaml:4:19: `A=\\0`"],
+      [String.raw`environment: {"A\0": b}`, "c.yaml:4:19: `A\\0`"],
+      ["user: a\0b", "c.yaml:4:11: `a\\0b`"],
+      ["user: $NUL", "c.yaml:4:11: `a\\0`"],
+    ] as const) {
+      const problems = problemsOf(webFile(lines), { environment: { NUL: "a\0" } });
+      const expected = `${place} holds a NUL byte, which no process can be given; remove it`;
+      t.strictSame(problems, [expected], JSON.stringify(lines));
+    }
+  },
+);
+
 t.test("Bounds", async (t) => {
   t.test("a file larger than 1 MiB is not read", async (t) => {
     const text = `services: {}\n#${"a".repeat(2 ** 20)}`;
