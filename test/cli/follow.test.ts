@@ -10,30 +10,11 @@ import { waitUntilGone, waitUntilStopped } from "../../src/cli/commands/wait-unt
 import { followRollout } from "../../src/cli/follow.ts";
 import type { Session } from "../../src/cli/session.ts";
 import { serviceSpec } from "../builders.ts";
+import { quietSession, serviceView, taskView } from "./views.ts";
 
+/** One whose only task is being updated. */
 function service(overrides: Partial<ServiceView> = {}): ServiceView {
-  return {
-    namespace: "shop",
-    name: "web",
-    mode: "replicated",
-    desired: 1,
-    running: 0,
-    updated: 0,
-    stopping: 0,
-    revision: 2,
-    version: 1,
-    standby: 0,
-    pauseCause: null,
-    rollout: "normal",
-    image: "web:1",
-    endpoints: [],
-    pending: [],
-    createdAt: "1970-01-01T00:00:00Z",
-    updatedAt: "1970-01-01T00:00:00Z",
-    spec: serviceSpec(),
-    job: null,
-    ...overrides,
-  };
+  return serviceView({ desired: 1, revision: 2, ...overrides });
 }
 
 const failures: EventsView = {
@@ -85,18 +66,7 @@ function sessionWith(answers: Readonly<Record<string, readonly unknown[]>>): Ses
       };
     },
   });
-  return {
-    client,
-    output: "table",
-    environment: {},
-    workingDirectory: "/",
-    namespace: undefined,
-    print: () => undefined,
-    note: () => undefined,
-    setExitCode: () => undefined,
-    now: () => nowMs,
-    signal: new AbortController().signal,
-  };
+  return quietSession(client, { now: () => nowMs });
 }
 
 const views = "/v1/watch/services";
@@ -147,32 +117,7 @@ t.test("an update that was rolled back ends with what its tasks failed of", asyn
 });
 
 function task(desired: TaskView["desired"]): TaskView {
-  return {
-    id: "t1",
-    name: "web.1",
-    namespace: "shop",
-    service: "web",
-    slot: 1,
-    revision: 1,
-    desired,
-    status: "running",
-    phase: "Running",
-    run: null,
-    placement: "",
-    createdAtIndex: 1,
-    health: "none",
-    restarts: 0,
-    node: "n1",
-    nodeId: "n1",
-    image: "web:1",
-    containerId: null,
-    containers: [],
-    ports: [],
-    exitCode: null,
-    message: "",
-    reason: "",
-    createdAt: "1970-01-01T00:00:00Z",
-  };
+  return taskView({ desired, status: "running", phase: "Running" });
 }
 
 t.test("a removal does not wait for the tasks of a service that was submitted again", async (t) => {
