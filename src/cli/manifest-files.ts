@@ -22,8 +22,13 @@ export type ManifestFlags = {
 };
 
 /** Reads and checks the Compose files that `-f` names, or the one that lies here. */
-export function readManifest(session: Session, flags: ManifestFlags): Manifest {
-  const parsed = parseManifest(manifestOptions(session, flags));
+export function readManifest(
+  session: Session,
+  flags: ManifestFlags,
+  // Standard input can be read once only, so who needs the files again hands them in.
+  options: ParseManifestOptions = manifestOptions(session, flags),
+): Manifest {
+  const parsed = parseManifest(options);
   if (parsed.kind === "invalid") {
     throw new CliError("usage", parsed.problems.map(formatProblem).join("\n"));
   }

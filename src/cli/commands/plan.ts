@@ -3,7 +3,8 @@ import { readBytes, readCpuMillis } from "../../spec/values.ts";
 import { describeChanges } from "../changes-text.ts";
 import { CliError } from "../cli-error.ts";
 import { exitCode } from "../exit-code.ts";
-import { type ManifestFlags, readManifest } from "../manifest-files.ts";
+import { noteLeftOver } from "../left-over.ts";
+import { type ManifestFlags, manifestOptions, readManifest } from "../manifest-files.ts";
 import { findService, type Session, show } from "../session.ts";
 import { parsePair } from "./change.ts";
 import { pendingText } from "./planning.ts";
@@ -20,7 +21,9 @@ export async function plan(session: Session, options: PlanOptions): Promise<void
   const { kill = [], addNode = [], scale = [] } = options;
   const isSupposed = kill.length + addNode.length + scale.length > 0;
   const readsFile = options.file !== undefined || !isSupposed;
-  const services = readsFile ? [...readManifest(session, options).services] : [];
+  const files = readsFile ? manifestOptions(session, options) : undefined;
+  const manifest = files && readManifest(session, options, files);
+  const services = [...(manifest?.services ?? [])];
   const scaled: { namespace: string; name: string; replicas: number }[] = [];
   for (const { name, replicas } of scale.map(parsePair)) {
     const { namespace, name: service } = await findService(session, name);
@@ -31,6 +34,7 @@ export async function plan(session: Session, options: PlanOptions): Promise<void
     signal: session.signal,
   });
   show(session, view, planText);
+  if (files && manifest) await noteLeftOver(session, files, manifest);
   const isChange = view.services.length > 0 || view.changes.some(({ action }) => action !== "none");
   if (options.exitCode && isChange) session.setExitCode(exitCode.changes);
 }

@@ -2,7 +2,8 @@ import type { AppliedChanges, ServiceView } from "../../api/index.ts";
 import type { Manifest } from "../../spec/index.ts";
 import { describeChanges } from "../changes-text.ts";
 import { followRollout } from "../follow.ts";
-import { type ManifestFlags, readManifest } from "../manifest-files.ts";
+import { noteLeftOver } from "../left-over.ts";
+import { type ManifestFlags, manifestOptions, readManifest } from "../manifest-files.ts";
 import type { Session } from "../session.ts";
 import { type QueueFlags, queueQuery } from "./queue.ts";
 
@@ -14,7 +15,8 @@ type UpOptions = ManifestFlags &
 
 /** `skein up`: reads the file, submits it, shows the change and follows it to its end. */
 export async function up(session: Session, options: UpOptions): Promise<void> {
-  const manifest = readManifest(session, options);
+  const files = manifestOptions(session, options);
+  const manifest = readManifest(session, options, files);
   const applied = await session.client.call("applyServices", {
     query: queueQuery(options),
     body: { services: [...manifest.services], dryRun: options.dryRun ?? false },
@@ -22,6 +24,7 @@ export async function up(session: Session, options: UpOptions): Promise<void> {
   });
   const isJson = session.output === "json";
   if (!isJson) session.print(describeChanges(applied, options.dryRun ?? false));
+  await noteLeftOver(session, files, manifest);
   if (options.dryRun || options.detach) {
     if (isJson) session.print(`${JSON.stringify(applied, undefined, 2)}\n`);
     return;
