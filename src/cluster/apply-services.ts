@@ -29,7 +29,7 @@ export function putServices(
     if (changed !== undefined) return rejected(state, "conflict", changed);
     services.set(key, next);
   }
-  const conflict = findRouteConflict(services);
+  const conflict = findRouteConflict(services, new Set(specs.map(keyOf)));
   if (conflict !== undefined) return rejected(state, "port_taken", conflict);
   const refusal = quotaRefusal(state, services);
   if (refusal !== undefined) return rejected(state, "quota_exceeded", refusal);

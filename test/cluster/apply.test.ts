@@ -57,6 +57,28 @@ t.test("services", async (t) => {
     t.notOk(applyAll([command], before).services.has(serviceKey("shop", "fine")));
   });
 
+  t.test("an address that is taken is refused with its owner and the way out", async (t) => {
+    const port = { target: 80, published: 8080, protocol: "tcp", mode: "ingress" } as const;
+    const ports = [{ ...port, appProtocol: "auto" } as const];
+    const ingress = [{ host: "a.example", path: "/", port: 80 }];
+    const before = applyAll(
+      [put({ name: "web", ports }, { name: "site", ingress })],
+      clusterOf("n1"),
+    );
+    // Its name comes before the owner's: who was there first has the address all the same.
+    const clash = put({ namespace: "blog", name: "api", ports });
+    t.match(outcome(before, clash), {
+      code: "port_taken",
+      message:
+        "Service blog/api cannot have the published port 8080/tcp: service shop/web has it. Publish another port, or remove that service: skein rm shop/web",
+    });
+    t.match(outcome(before, put({ name: "zoo", ingress })), {
+      code: "port_taken",
+      message:
+        "Service shop/zoo cannot have the host name and path a.example/: service shop/site has it. Choose another host name or path, or remove that service: skein rm shop/site",
+    });
+  });
+
   t.test("removing a service stops its tasks and remembers when", async (t) => {
     const state = applyAll(
       [put({}), tasksCommand({ create: [task()] }), { kind: "remove_services", services: [web] }],
