@@ -20,6 +20,8 @@ import { clusterOf, serviceSpec, template } from "../builders.ts";
 const { signal } = new AbortController();
 
 let digest = `sha256:${"a".repeat(64)}`;
+/** Images whose digest was looked up. */
+const asked: string[] = [];
 
 const log: LogStatus = {
   leader: nodeId("n1"),
@@ -98,7 +100,10 @@ async function startApi(t: Test, options: { hasQuorum?: boolean; bearer?: string
       apply: () => Promise.reject(new Error("unexpected")),
     },
     now: () => 1_000,
-    pinImage: async (image) => (image.startsWith("hub/") ? `${image}@${digest}` : undefined),
+    pinImage: async (image) => {
+      asked.push(image);
+      return image.startsWith("hub/") ? `${image}@${digest}` : undefined;
+    },
     catchUp: async () => {
       if (options.hasQuorum === false) throw new CodedError("no_quorum", "No leader was found.");
     },
@@ -495,6 +500,7 @@ t.test("[J7] an image is pinned to its digest when it is accepted", async (t) =>
   const params = { namespace: "shop", name: "web" };
   const image = async () => (await client.call("getService", { params, signal })).image;
 
+  asked.length = 0;
   await put("hub/web:1");
   const first = digest;
   t.equal(await image(), `hub/web:1@${first}`);
@@ -505,6 +511,8 @@ t.test("[J7] an image is pinned to its digest when it is accepted", async (t) =>
   t.equal(await image(), `hub/web:2@${digest}`);
   await put("local/web:3");
   t.equal(await image(), "local/web:3", "nobody knows its digest");
+  await put("local/web:3");
+  t.strictSame(asked, ["hub/web:1", "hub/web:2", "local/web:3"], "none is looked up twice");
   await put(`hub/web:1@${first}`);
   t.equal(await image(), `hub/web:1@${first}`, "one that is pinned stays as it is");
 
