@@ -67,8 +67,8 @@ export class SnapshotSource {
   /** Refused when what is asked for is no longer on offer: another offer will follow. */
   async chunk(id: EntryId, offset: number): Promise<LeaderAnswer> {
     this.#usedAtMs = this.#clock.monotonic();
-    let snapshot = await (this.#held ?? this.#newest());
-    if (snapshot !== undefined && snapshot.meta.index < id.index) snapshot = await this.#newest();
+    // Nothing is read again for what somebody asks for: others may be fetching what is held.
+    const snapshot = await (this.#held ?? this.#newest());
     if (snapshot?.meta.index !== id.index || snapshot.meta.term !== id.term) {
       return { kind: "refused" };
     }

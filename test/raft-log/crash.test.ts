@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { codeOf, randomBelow, seededRandom } from "../../src/kernel/index.ts";
+import { applyMask, maskOf } from "../../src/raft/io/mask.ts";
 import { encodeFrame } from "../../src/raft/io/segment-frame.ts";
 import type { LogStorage } from "../../src/raft/log-storage.ts";
 import {
@@ -176,7 +177,7 @@ t.test("zeros at the end of a write do not hide a flipped bit, nor a cut", async
   }
   const path = join(directory, (await segmentNames(directory))[0] ?? "");
   const good = readFileSync(path);
-  const end = good.findLastIndex((byte) => byte !== 0) + 1 + 1_700;
+  const end = good.findLastIndex((byte) => byte !== 0) + 1;
   for (let at = end - 2_048; at < end; at += 5) {
     const flipped = Buffer.from(good);
     flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
@@ -229,10 +230,12 @@ t.test(
     const [record] = entries(99, 99);
     t.ok(record);
     if (record === undefined) return;
-    const place = { nonce: 0, previousCheck: 0, sequence: 1_000 };
+    const place = { format: 2, nonce: 0, previousCheck: 0, sequence: 1_000 } as const;
     const forged = encodeFrame([{ kind: "entry", entry: record }], place).data;
     const start = ends.at(-2) ?? 0;
     const torn = Buffer.from(good).fill(0, start, start + 24);
+    const nonce = Number.parseInt(/-([0-9a-f]{8})/.exec(basename(path))?.[1] ?? "", 16);
+    applyMask(forged, maskOf(nonce), start + 100);
     forged.copy(torn, start + 100);
     writeFileSync(path, torn);
     t.equal(await lastIndexOf(directory), lastOfBatch.at(-2));

@@ -6,6 +6,7 @@ import t from "tap";
 import { nodeId } from "../../src/kernel/index.ts";
 import { type Disk, nodeDisk } from "../../src/raft/io/disk.ts";
 import { openFileLogStorage } from "../../src/raft/io/file-log-storage.ts";
+import { encodeFrame } from "../../src/raft/io/segment-frame.ts";
 import { MemoryLogStorage } from "../../src/raft/memory-log-storage.ts";
 import {
   entries,
@@ -311,7 +312,7 @@ t.test("a last segment that is all zeros was not always so", async (t) => {
     for (let index = 301; index <= 400; index += 1) await storage.save({ entries: [entry(index)] });
   }
   const names = await segmentNames(directory);
-  t.ok(names.slice(0, -1).every((name) => name.endsWith(".full.segment")));
+  t.ok(names.slice(0, -1).every((name) => name.endsWith(".full.log")));
   const path = join(directory, names.at(-1) ?? "");
   await writeFile(path, Buffer.alloc((await stat(path)).size));
   await t.rejects(openSmall(directory), { code: "corrupt_log", message: path });
@@ -332,6 +333,41 @@ t.test("a log from before full segments were marked is opened, and they are mark
   }
   const names = await segmentNames(directory);
   t.ok(names.length > 2 && names.slice(0, -1).every((name) => name.includes(".full")));
+});
+
+t.test("a log of format 1 is read, whatever stands behind it, and not written to", async (t) => {
+  const directory = await makeDirectory(t);
+  const nonce = 0x1f2e3d4c;
+  const segment = Buffer.alloc(smallSegmentBytes, "an earlier use of the file ");
+  let offset = 0;
+  let previousCheck = nonce;
+  for (let index = 1; index <= 20; index += 1) {
+    const place = { format: 1, nonce, previousCheck, sequence: index } as const;
+    const { data, check } = encodeFrame([{ kind: "entry", entry: entry(index) }], place);
+    data.copy(segment, offset);
+    offset += data.byteLength;
+    previousCheck = check;
+  }
+  const path = join(directory, "0000000001-1f2e3d4c.segment");
+  await writeFile(path, segment);
+  {
+    await using storage = await openSmall(directory);
+    t.strictSame(readAll(storage), entries(1, 20));
+    await storage.save({ entries: entries(21, 30) });
+  }
+  {
+    await using storage = await openSmall(directory);
+    t.strictSame(readAll(storage), entries(1, 30));
+    await storage.saveSnapshot(snapshotMeta(25), new Uint8Array(3));
+    await storage.compact(25);
+  }
+  t.strictSame(
+    readdirSync(directory).filter((name) => name.endsWith(".segment")),
+    [],
+    "a compaction ends it",
+  );
+  await using storage = await openSmall(directory);
+  t.strictSame(readAll(storage, 26), entries(26, 30));
 });
 
 t.test("snapshots without a log are not taken for a new node", async (t) => {

@@ -42,7 +42,7 @@ export function openSmall(directory: string): Promise<LogStorage> {
 }
 
 export async function segmentNames(directory: string): Promise<readonly string[]> {
-  return (await readdir(directory)).filter((name) => name.endsWith(".segment")).toSorted();
+  return (await readdir(directory)).filter((name) => name.endsWith(".log")).toSorted();
 }
 
 type Test = { teardown(undo: () => Promise<void>): void };

@@ -63,7 +63,7 @@ function connect(t: Test, source: () => Snapshot | undefined) {
       waiting = Promise.withResolvers();
     },
   });
-  return { receiver, offsets, received, between, next: () => waiting.promise, isIdle };
+  return { served, receiver, offsets, received, between, next: () => waiting.promise, isIdle };
 }
 
 t.test("a snapshot arrives in chunks; a lost one is asked for again, no other", async (t) => {
@@ -95,11 +95,12 @@ t.test("a transfer that was given up goes on where it was with the next offer", 
 t.test("another snapshot takes the place of the one under way", async (t) => {
   const [old, fresh] = [snapshotOf(70, 2 * snapshotChunkBytes), snapshotOf(90, 100)];
   let newest = old;
-  const { receiver, between, received, next } = connect(t, () => newest);
+  const { served, receiver, between, received, next } = connect(t, () => newest);
   between.fate = (count) => (count === 1 ? "lost" : "arrives");
   const arrived = next();
   receiver.offer(a, offerOf(old));
   newest = fresh;
+  await served.offered({ newest: fresh.meta, firstIndex: 80 });
   receiver.offer(a, offerOf(fresh));
   t.equal((await arrived).meta.index, 90);
   t.equal(received.length, 1);
@@ -111,4 +112,26 @@ t.test("a snapshot too large to hold is refused before anything is fetched", (t)
   receiver.offer(a, { ...offerOf(snapshot), bytes: maxSnapshotBytes + 1 });
   t.strictSame(offsets, []);
   t.end();
+});
+
+t.test("what is fetched stays, whatever else is asked for", async (t) => {
+  const old = snapshotOf(70, 10);
+  let loads = 0;
+  const served = new SnapshotSource({
+    clock: systemClock,
+    load: async () => {
+      loads += 1;
+      return old;
+    },
+  });
+  const log = { newest: { index: 90, term: 3 }, firstIndex: 60 };
+  t.equal((await served.offered(log))?.meta.index, 70);
+  for (let index = 80; index < 100; index += 1) {
+    t.strictSame(await served.chunk({ index, term: 3 }, 0), { kind: "refused" });
+  }
+  t.equal((await served.offered(log))?.meta.index, 70, "it is on offer while it is fetched");
+  t.match(await served.chunk(old.meta, 0), { kind: "chunk" });
+  t.equal(loads, 1);
+  await served.offered({ ...log, firstIndex: 71 });
+  t.equal(loads, 2, "the log does not go on from it any more");
 });

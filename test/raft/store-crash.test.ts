@@ -81,3 +81,29 @@ t.test(
     t.ok(kills > 60, `${kills} kills`);
   },
 );
+
+t.test("a newest segment that vanishes is missed, wherever a process died before", async (t) => {
+  let vanished = 0;
+  for (let killAt = 1; killAt <= 60; killAt += 1) {
+    const killable = new KillableDisk(killAt);
+    await killable.run(killAt, async () => {
+      const storage = await killable.open();
+      for (let count = 0; count < 12; count += 1) await append(storage);
+    });
+    killable.disk.crash({ losesPower: false });
+    await killable.run(Number.POSITIVE_INFINITY, async () => {
+      const storage = await killable.open();
+      await append(storage);
+      await storage[Symbol.asyncDispose]();
+      const names = await killable.disk.names("/raft");
+      const segments = names.filter((name) => name.endsWith(".log")).toSorted();
+      const newest = segments.at(-1);
+      if (segments.length < 2 || newest === undefined) return;
+      vanished += 1;
+      await killable.disk.remove(`/raft/${newest}`);
+      await t.rejects(killable.open(), { code: "corrupt_log" }, `killed at ${killAt}`);
+    });
+    killable.disk.crash({ losesPower: false });
+  }
+  t.ok(vanished > 20, `${vanished} times`);
+});

@@ -1,6 +1,6 @@
 import type { Entry } from "../log-storage.ts";
 import { sizeOf } from "../raft-log.ts";
-import type { RecordPosition } from "./segment-log.ts";
+import type { RecordPosition } from "./segment-scan.ts";
 
 export type IndexedEntry = { readonly term: number; readonly position: RecordPosition };
 

@@ -3,7 +3,8 @@ import type { EntryId, HardState, SnapshotMeta } from "../log-storage.ts";
 import type { Disk } from "./disk.ts";
 import { EntryIndex } from "./entry-index.ts";
 import type { LogRecord } from "./segment-frame.ts";
-import type { RecordPosition, SegmentLog } from "./segment-log.ts";
+import type { SegmentLog } from "./segment-log.ts";
+import type { RecordPosition } from "./segment-scan.ts";
 import { readSnapshotFile, type SnapshotFile } from "./snapshot-file.ts";
 import { corruptLog } from "./storage-error.ts";
 

@@ -1,8 +1,11 @@
 import { join } from "node:path";
 import { type Disk, writeFully } from "./disk.ts";
+import { maskOf } from "./mask.ts";
+import type { SegmentFormat } from "./segment-frame.ts";
 
-const segmentPattern = /^(\d{10})-([0-9a-f]{8})(\.full)?\.segment$/;
-const segmentSuffix = /\.segment$/;
+/** Those of format 1, of earlier versions, end otherwise. */
+const segmentPattern = /^(\d{10})-([0-9a-f]{8})(\.full)?\.(log|segment)$/;
+const segmentSuffix = /\.(?:log|segment)$/;
 const sparePattern = /^[0-9a-f]{16}\.blank$/;
 /** Half-made files, and what earlier versions kept for reuse without voiding it. */
 const uselessPattern = /\.(?:tmp|spare)$/;
@@ -14,8 +17,10 @@ const fillStep = Buffer.alloc(2 ** 22);
 /** One file of the log, open. Its length never changes. */
 export type Segment = {
   readonly number: number;
+  readonly format: SegmentFormat;
   /** Drawn for each use of the file; its frames are seeded with it. */
   readonly nonce: number;
+  readonly mask: Buffer;
   path: string;
   /** Its name says that the next segment was written to. */
   isFull: boolean;
@@ -80,9 +85,12 @@ export class SegmentFiles {
       if (match === null) continue;
       const path = join(directory, name);
       const bytes = await disk.sizeOf(path);
+      const nonce = Number.parseInt(match[2] ?? "", 16);
       segments.push({
         number: Number(match[1]),
-        nonce: Number.parseInt(match[2] ?? "", 16),
+        format: match[4] === "log" ? 2 : 1,
+        nonce,
+        mask: maskOf(nonce),
         path,
         isFull: match[3] !== undefined,
         bytes,
@@ -106,12 +114,13 @@ export class SegmentFiles {
     const from = (isUsual ? this.#spares.pop() : undefined) ?? (await this.#make(actualBytes));
     const nonce = this.#disk.randomBytes(4).readUInt32LE();
     const hex = nonce.toString(16).padStart(8, "0");
-    const path = join(this.#directory, `${String(number).padStart(10, "0")}-${hex}.segment`);
+    const path = join(this.#directory, `${String(number).padStart(10, "0")}-${hex}.log`);
     await this.#disk.rename(from, path);
     await this.#disk.syncDirectory(this.#directory);
     const descriptor = this.#disk.open(path, "durable");
     this.prepare();
-    return { number, nonce, path, isFull: false, bytes: actualBytes, descriptor };
+    const mask = maskOf(nonce);
+    return { number, format: 2, nonce, mask, path, isFull: false, bytes: actualBytes, descriptor };
   }
 
   /**
@@ -119,7 +128,7 @@ export class SegmentFiles {
    * one must be there. Durable with the next change of names; until then nothing is promised.
    */
   async markFull(segment: Segment): Promise<void> {
-    const path = segment.path.replace(segmentSuffix, ".full.segment");
+    const path = segment.path.replace(segmentSuffix, ".full$&");
     await this.#disk.rename(segment.path, path);
     segment.path = path;
     segment.isFull = true;

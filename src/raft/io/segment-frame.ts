@@ -1,26 +1,34 @@
 import { crc32 } from "node:zlib";
 import { assert, assertNever, nodeId } from "../../kernel/index.ts";
 import type { Entry, EntryId, HardState } from "../log-storage.ts";
+import { wordBytes } from "./mask.ts";
 
 /*
  * Numbers are little-endian.
  *
- *   frame  = magic u32 | body bytes u32 | sequence u48 | 0 u16 | header check u32 | check u32 | body
+ *   frame  = magic u32 | body bytes u32 | sequence u48 | 0 u16 | header check u32 | check u32 | body | end
  *   body   = records
  *   record = type u8 | variant u8 | 0 u16 | data bytes u32 | index u48 | term u48 | check u32 | data
+ *   end    = 8 to 15 zeros, up to a multiple of 8
  *
  * A frame is what one save writes, in one write, and the next frame is written only when it is
  * durable. So a bad frame with a later one behind it is damage, and one with nothing behind it
- * is a torn write that nobody was told of when it looks like one (torn-write.ts).
+ * is a torn write that nobody was told of when it lacks something (torn-write.ts). What is
+ * written is masked (mask.ts); here all is as before the mask.
  *
  * The header check is seeded with the segment's nonce: neither a frame of the segment that the
  * file held before it was recycled, nor bytes in a user's data, pass for a later frame. The
- * check covers header and body and is seeded with the previous frame's check.
+ * check covers all else and is seeded with the previous frame's check.
+ *
+ * Format 1, of earlier versions, is read only: its frames have no end, and no mask.
  */
-const magic = 0x314c4b53;
+export type SegmentFormat = 1 | 2;
+const magics = {
+  1: { number: 0x314c4b53, bytes: Buffer.from("SKL1", "latin1") },
+  2: { number: 0x324c4b53, bytes: Buffer.from("SKL2", "latin1") },
+} as const;
 export const frameHeaderBytes = 24;
 export const recordHeaderBytes = 24;
-const magicBytes = Buffer.from("SKL1", "latin1");
 /** Most that fits the format; a batch is far below it. */
 const maxBodyBytes = 2 ** 31;
 
@@ -40,6 +48,7 @@ export type LogRecord =
 
 /** Where a frame stands: what its checks are seeded with, and its number, one up from the last. */
 export type FramePlace = {
+  readonly format: SegmentFormat;
   readonly nonce: number;
   readonly previousCheck: number;
   readonly sequence: number;
@@ -74,19 +83,25 @@ function flatten(record: LogRecord): Flat {
   }
 }
 
+function frameBytesOf(bodyBytes: number, format: SegmentFormat): number {
+  const bytes = frameHeaderBytes + bodyBytes;
+  return format === 1 ? bytes : Math.ceil((bytes + wordBytes) / wordBytes) * wordBytes;
+}
+
 /** Makes one frame of `records`, with the check that the next frame is seeded with. */
 export function encodeFrame(
   records: readonly LogRecord[],
-  { nonce, previousCheck, sequence }: FramePlace,
+  { format, nonce, previousCheck, sequence }: FramePlace,
 ): { readonly data: Buffer; readonly check: number; readonly recordBytes: readonly number[] } {
   const flat = records.map(flatten);
   const recordBytes = flat.map(({ data }) => recordHeaderBytes + data.byteLength);
   const bodyBytes = recordBytes.reduce((sum, bytes) => sum + bytes, 0);
   assert(bodyBytes < maxBodyBytes, "a batch fits a frame");
-  const frame = Buffer.allocUnsafe(frameHeaderBytes + bodyBytes);
+  const frame = Buffer.allocUnsafe(frameBytesOf(bodyBytes, format));
   let offset = frameHeaderBytes;
   for (const each of flat) offset = writeRecord(frame, offset, each);
-  frame.writeUInt32LE(magic, 0);
+  frame.fill(0, offset);
+  frame.writeUInt32LE(magics[format].number, 0);
   frame.writeUInt32LE(bodyBytes, 4);
   frame.writeUIntLE(sequence, 8, 6);
   frame.writeUInt16LE(0, 14);
@@ -97,12 +112,12 @@ export function encodeFrame(
 }
 
 /** What must stand at byte 16 of a frame. */
-export function headerCheck(frame: Buffer, nonce: number): number {
+function headerCheck(frame: Buffer, nonce: number): number {
   return crc32(frame.subarray(0, 16), nonce);
 }
 
 /** What must stand at byte 20 of a frame. */
-export function frameCheck(frame: Buffer, previousCheck: number): number {
+function frameCheck(frame: Buffer, previousCheck: number): number {
   const before = crc32(frame.subarray(0, 20), previousCheck);
   return crc32(frame.subarray(frameHeaderBytes), before);
 }
@@ -124,27 +139,32 @@ function recordCheck(record: Buffer): number {
   return crc32(record.subarray(recordHeaderBytes), crc32(record.subarray(0, 20)));
 }
 
-type Header = { readonly sequence: number; readonly bytes: number };
+type Header = { readonly sequence: number; readonly bytes: number; readonly bodyBytes: number };
 
 /** The header at `offset` with its own check, whatever follows it. */
-export function readHeader(segment: Buffer, offset: number, nonce: number): Header | undefined {
+export function readHeader(
+  segment: Buffer,
+  offset: number,
+  { nonce, format }: Pick<FramePlace, "nonce" | "format">,
+): Header | undefined {
   if (offset + frameHeaderBytes > segment.byteLength) return undefined;
-  if (segment.readUInt32LE(offset) !== magic) return undefined;
+  if (segment.readUInt32LE(offset) !== magics[format].number) return undefined;
   const check = headerCheck(segment.subarray(offset, offset + frameHeaderBytes), nonce);
   if (segment.readUInt32LE(offset + 16) !== check) return undefined;
-  const bytes = frameHeaderBytes + segment.readUInt32LE(offset + 4);
-  return { sequence: segment.readUIntLE(offset + 8, 6), bytes };
+  const bodyBytes = segment.readUInt32LE(offset + 4);
+  const bytes = frameBytesOf(bodyBytes, format);
+  return { sequence: segment.readUIntLE(offset + 8, 6), bytes, bodyBytes };
 }
 
 /** The whole and undamaged frame at `offset`; undefined where there is none. */
 export function readFrame(
   segment: Buffer,
   offset: number,
-  { nonce, previousCheck }: Omit<FramePlace, "sequence">,
+  place: Omit<FramePlace, "sequence">,
 ): (Header & { readonly check: number }) | undefined {
-  const header = readHeader(segment, offset, nonce);
+  const header = readHeader(segment, offset, place);
   if (header === undefined || offset + header.bytes > segment.byteLength) return undefined;
-  const check = frameCheck(segment.subarray(offset, offset + header.bytes), previousCheck);
+  const check = frameCheck(segment.subarray(offset, offset + header.bytes), place.previousCheck);
   return segment.readUInt32LE(offset + 20) === check ? { ...header, check } : undefined;
 }
 
@@ -152,13 +172,14 @@ export function readFrame(
 export function findLaterFrame(
   segment: Buffer,
   offset: number,
-  { nonce, sequence }: Omit<FramePlace, "previousCheck">,
+  { sequence, ...place }: Omit<FramePlace, "previousCheck">,
 ): number | undefined {
-  let found = segment.indexOf(magicBytes, offset);
+  const magic = magics[place.format].bytes;
+  let found = segment.indexOf(magic, offset);
   while (found !== -1) {
-    const header = readHeader(segment, found, nonce);
+    const header = readHeader(segment, found, place);
     if (header !== undefined && header.sequence > sequence) return found;
-    found = segment.indexOf(magicBytes, found + 1);
+    found = segment.indexOf(magic, found + 1);
   }
   return undefined;
 }

@@ -1,40 +1,21 @@
-import { assert } from "../../kernel/index.ts";
-import { type Disk, readFully, writeFully } from "./disk.ts";
+import { type Disk, writeFully } from "./disk.ts";
+import { applyMask } from "./mask.ts";
 import { type Segment, SegmentFiles, type SegmentPlace } from "./segment-files.ts";
+import { encodeFrame, frameHeaderBytes, type LogRecord, readRecord } from "./segment-frame.ts";
 import {
-  encodeFrame,
-  findLaterFrame,
-  frameHeaderBytes,
-  type LogRecord,
-  readFrame,
-  readRecord,
-} from "./segment-frame.ts";
+  type Cursor,
+  type OnRecord,
+  placeAfter,
+  type RecordPosition,
+  scanSegment,
+  startOf,
+} from "./segment-scan.ts";
 import { corruptLog } from "./storage-error.ts";
-import { mayBeTorn } from "./torn-write.ts";
-
-/** Where a record stands on disk. */
-export type RecordPosition = {
-  readonly segment: Segment;
-  readonly offset: number;
-  readonly bytes: number;
-};
 
 export type SegmentLogOptions = SegmentPlace & {
-  /** Told of every record found, in the order of writing. */
-  readonly onRecord: (record: LogRecord, position: RecordPosition) => void;
+  readonly onRecord: OnRecord;
   /** What every segment begins with, so that the ones before it are not needed for it. */
   readonly head: () => readonly LogRecord[];
-};
-
-const zeros = Buffer.alloc(2 ** 16);
-
-/** Where reading a log has come to: what the next frame must follow on. */
-type Cursor = {
-  readonly segment: Segment;
-  readonly offset: number;
-  readonly check: number;
-  /** Undefined before the first frame of all, which may have any number. */
-  readonly sequence: number | undefined;
 };
 
 /**
@@ -48,6 +29,8 @@ export class SegmentLog {
   /** In order; the last one is written to. */
   readonly #segments: Segment[];
   #cursor: Cursor;
+  /** The one before an empty last one, not marked as full yet. */
+  #unmarked: Segment | undefined;
 
   private constructor(
     files: SegmentFiles,
@@ -76,7 +59,7 @@ export class SegmentLog {
         const previous = segments[position - 1];
         assertFollows(previous, segment);
         assertWhole(segment, segmentBytes);
-        cursor = await scan(segment, sequence, {
+        cursor = await scanSegment(segment, sequence, {
           disk,
           isLast: position === segments.length - 1,
           onRecord,
@@ -102,7 +85,9 @@ export class SegmentLog {
       const isCutOff = cursor.sequence === undefined && cursor.segment.number > 1;
       if (isCutOff) throw corruptLog({ path: cursor.segment.path, offset: 0 }, "it holds nothing");
       files.prepare();
-      return new SegmentLog(files, segments, { cursor, disk, head });
+      const log = new SegmentLog(files, segments, { cursor, disk, head });
+      if (cursor.offset === 0) log.#unmarked = segments.at(-2);
+      return log;
     } catch (error) {
       for (const { descriptor } of segments) disk.close(descriptor);
       throw error;
@@ -118,8 +103,9 @@ export class SegmentLog {
   async append(records: readonly LogRecord[]): Promise<readonly RecordPosition[]> {
     let { all, frame } = this.#encode(records);
     const { segment, offset, sequence } = this.#cursor;
-    let full: Segment | undefined;
-    if (offset + frame.data.byteLength > segment.bytes) {
+    let full = this.#unmarked;
+    // A segment of an earlier version is not written to.
+    if (segment.format === 1 || offset + frame.data.byteLength > segment.bytes) {
       const withHead = encodeFrame([...this.#head(), ...records], placeAfter(this.#cursor));
       const bytes = withHead.data.byteLength;
       const next = await this.#files.take({ number: segment.number + 1, bytes });
@@ -130,6 +116,7 @@ export class SegmentLog {
     }
     const start = this.#cursor;
     const { data, check, recordBytes } = frame;
+    applyMask(data, start.segment.mask, start.offset);
     await writeFully(this.#disk, start.segment.descriptor, { data, offset: start.offset });
     this.#cursor = {
       segment: start.segment,
@@ -139,6 +126,7 @@ export class SegmentLog {
     };
     // The caller hears of this write only when its loss would be noticed.
     if (full !== undefined) await this.#files.markFull(full);
+    this.#unmarked = undefined;
     let position = start.offset + frameHeaderBytes;
     const positions = recordBytes.map((bytes) => {
       const placed = { segment: start.segment, offset: position, bytes };
@@ -153,6 +141,7 @@ export class SegmentLog {
     const { segment, offset } = first;
     const data = Buffer.allocUnsafeSlow(bytes);
     const count = this.#disk.readNow(segment.descriptor, data, offset);
+    if (segment.format === 2) applyMask(data, segment.mask, offset);
     const records: LogRecord[] = [];
     let position = 0;
     while (position < bytes) {
@@ -193,14 +182,6 @@ export class SegmentLog {
   }
 }
 
-function startOf(segment: Segment, sequence: number | undefined): Cursor {
-  return { segment, offset: 0, check: segment.nonce, sequence };
-}
-
-function placeAfter({ segment, check, sequence }: Cursor) {
-  return { nonce: segment.nonce, previousCheck: check, sequence: (sequence ?? 0) + 1 };
-}
-
 function assertFollows(previous: Segment | undefined, segment: Segment): void {
   if (previous === undefined || segment.number === previous.number + 1) return;
   const problem = `the file after it is missing, the next one there is number ${segment.number}`;
@@ -214,89 +195,4 @@ function assertFollows(previous: Segment | undefined, segment: Segment): void {
 function assertWhole({ path, bytes }: Segment, segmentBytes: number): void {
   if (bytes >= segmentBytes) return;
   throw corruptLog({ path, offset: bytes }, `the file ends here, it had ${segmentBytes} bytes`);
-}
-
-async function scan(
-  segment: Segment,
-  sequence: number | undefined,
-  {
-    disk,
-    isLast,
-    onRecord,
-  }: Pick<SegmentLogOptions, "disk" | "onRecord"> & { readonly isLast: boolean },
-): Promise<Cursor> {
-  const { nonce, path, bytes, descriptor } = segment;
-  const data = await readFully(disk, descriptor, { offset: 0, bytes });
-  if (data.byteLength !== bytes)
-    throw corruptLog({ path, offset: data.byteLength }, "it ends early");
-  let cursor = startOf(segment, sequence);
-  let last: Cursor | undefined;
-  for (;;) {
-    const { offset, check: previousCheck } = cursor;
-    const frame = readFrame(data, offset, { nonce, previousCheck });
-    if (frame === undefined) break;
-    if (cursor.sequence !== undefined && frame.sequence !== cursor.sequence + 1) {
-      const problem = `write ${frame.sequence} follows write ${cursor.sequence}`;
-      throw corruptLog({ path, offset }, problem);
-    }
-    replayFrame(data, { segment, offset, bytes: frame.bytes }, onRecord);
-    last = cursor;
-    cursor = {
-      segment,
-      offset: offset + frame.bytes,
-      check: frame.check,
-      sequence: frame.sequence,
-    };
-  }
-  const { offset } = cursor;
-  const later = findLaterFrame(data, offset, { nonce, sequence: (cursor.sequence ?? 0) + 1 });
-  if (later !== undefined) {
-    throw corruptLog({ path, offset }, `a write is damaged, and a later one is at offset ${later}`);
-  }
-  if (!mayBeTorn(data, offset, { nonce, previousCheck: cursor.check })) {
-    throw corruptLog({ path, offset }, "the last write is whole, but damaged");
-  }
-  if (isLast) await settleEnd(disk, data, { last, end: cursor });
-  return cursor;
-}
-
-/**
- * The last frame may be in the page cache only: the process that wrote it died before it knew.
- * It counts from now on, so it is written again, durably. What is torn behind it is voided, to
- * the last byte: where the next frame goes there must be zeros, that it can be told whether it
- * is whole.
- */
-async function settleEnd(
-  disk: Disk,
-  data: Buffer,
-  { last, end }: { readonly last: Cursor | undefined; readonly end: Cursor },
-): Promise<void> {
-  const { descriptor } = end.segment;
-  if (last !== undefined) {
-    const frame = data.subarray(last.offset, end.offset);
-    await writeFully(disk, descriptor, { data: frame, offset: last.offset });
-  }
-  for (let offset = end.offset; offset < data.byteLength; offset += zeros.byteLength) {
-    const part = data.subarray(offset, offset + zeros.byteLength);
-    const blank = zeros.subarray(0, part.byteLength);
-    if (part.compare(blank) !== 0) await writeFully(disk, descriptor, { data: blank, offset });
-  }
-}
-
-function replayFrame(
-  data: Buffer,
-  { segment, offset, bytes }: RecordPosition,
-  onRecord: SegmentLogOptions["onRecord"],
-): void {
-  const end = offset + bytes;
-  let position = offset + frameHeaderBytes;
-  while (position < end) {
-    const read = readRecord(data.subarray(0, end), position);
-    if (read === undefined) {
-      throw corruptLog({ path: segment.path, offset: position }, "a record is unreadable");
-    }
-    onRecord(read.record, { segment, offset: position, bytes: read.bytes });
-    position += read.bytes;
-  }
-  assert(position === end, "the records of a frame fill it");
 }
