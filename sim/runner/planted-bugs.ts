@@ -151,7 +151,7 @@ const files: readonly Draft[] = [
   },
   {
     name: "forgets the old vote when it drops segments",
-    seeds: 200,
+    seeds: 1_500,
     file: "raft/io/log-state.ts",
     find: 'const records: LogRecord[] = [{ kind: "hard_state", hardState }];',
     replace:
